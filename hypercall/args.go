@@ -1,0 +1,104 @@
+package hypercall
+
+import "unsafe"
+
+// UpcallArgs is the argument of CallSetUpcall. All addresses are IN.
+//
+// The host enters Entry with RSP = Stack after it has stored the interrupted
+// RIP, RSP and RFLAGS in the vCPU's [VCPUInfo] and set its Mask; every other
+// register is the interrupted code's own. When the interrupted RIP lies in
+// [CriticalStart, CriticalEnd) the saved values are left as they were and
+// Restart is entered instead: that range is the guest's return to interrupted
+// code, which Restart begins anew.
+type UpcallArgs struct {
+	Entry         GVA
+	Stack         GVA
+	CriticalStart GVA
+	CriticalEnd   GVA
+	Restart       GVA
+	// Syscall is where a SYSCALL instruction lands, with its return address in
+	// RCX and RFLAGS in R11, on hosts where it stays at CPL 3. Elsewhere it is
+	// exception 6 (#UD).
+	Syscall GVA
+}
+
+// MulticallEntry is one call of a CallMulticall. CallMulticall, CallBlock,
+// CallExit, CallCrash, CallSetUpcall and CallSuspend are EINVAL inside one.
+type MulticallEntry struct {
+	Call   uint64    // IN
+	Args   [6]uint64 // IN
+	Result int64     // OUT
+}
+
+// HostFileOp selects what CallHostFile does. 0 is reserved.
+type HostFileOp uint32
+
+const (
+	HostFileOpen     HostFileOp = 1  // Path, Flags, Mode → handle
+	HostFileClose    HostFileOp = 2  // Handle
+	HostFileRead     HostFileOp = 3  // Handle, Buf, BufLen, Offset → bytes
+	HostFileWrite    HostFileOp = 4  // Handle, Buf, BufLen, Offset → bytes
+	HostFileStat     HostFileOp = 5  // Path or (PathLen 0) Handle; HostFileAttr into Buf
+	HostFileReaddir  HostFileOp = 6  // Handle; HostFileDirent records into Buf → bytes, 0 at the end
+	HostFileTruncate HostFileOp = 7  // Handle, Offset = new size
+	HostFileSync     HostFileOp = 8  // Handle
+	HostFileMkdir    HostFileOp = 9  // Path, Mode
+	HostFileRemove   HostFileOp = 10 // Path
+	HostFileRename   HostFileOp = 11 // Path → Path2 in Buf, BufLen bytes
+	HostFileReadlink HostFileOp = 12 // Path; target into Buf → bytes
+	HostFileEnd      HostFileOp = 13
+)
+
+// Flags of HostFileOpen; exactly one of the first three access modes.
+const (
+	HostFileRDONLY   = 0
+	HostFileWRONLY   = 1
+	HostFileRDWR     = 2
+	HostFileCREATE   = 0x40
+	HostFileEXCL     = 0x80
+	HostFileTRUNC    = 0x200
+	HostFileAPPEND   = 0x400
+	HostFileNOFOLLOW = 0x20000
+)
+
+// HostFileArgs is the argument of CallHostFile; all fields are IN. Paths are
+// slash-separated, relative to the shared folder, and never leave it.
+type HostFileArgs struct {
+	Op      HostFileOp
+	Flags   uint32
+	Handle  uint64
+	Path    GVA
+	PathLen uint64
+	Buf     GVA
+	BufLen  uint64
+	Offset  int64
+	Mode    uint32 // permission bits
+	Pad     uint32 // zero
+}
+
+// HostFileAttr is what HostFileStat stores. Times are ns since 1970.
+type HostFileAttr struct {
+	Size  int64
+	MTime int64
+	Mode  uint32 // Linux st_mode
+	NLink uint32
+	Ino   uint64
+	Dev   uint64
+}
+
+// HostFileDirent heads one record of HostFileReaddir; NameLen bytes of name
+// and zeros up to a multiple of 8 follow.
+type HostFileDirent struct {
+	Ino     uint64
+	Type    uint32 // Linux st_mode & S_IFMT
+	NameLen uint32
+}
+
+// Compile-time size checks: an array index that is not 0 does not compile.
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(UpcallArgs{})-48]
+	_ = [1]struct{}{}[unsafe.Sizeof(MulticallEntry{})-64]
+	_ = [1]struct{}{}[unsafe.Sizeof(HostFileArgs{})-64]
+	_ = [1]struct{}{}[unsafe.Sizeof(HostFileAttr{})-40]
+	_ = [1]struct{}{}[unsafe.Sizeof(HostFileDirent{})-16]
+)

@@ -1,0 +1,33 @@
+package hypercall
+
+// The guest's address space. Everything from ReservedGVA up belongs to the
+// contract: paging calls there are refused.
+//
+//	0x0000_0000_0000  never mapped (64 KiB)
+//	0x0000_0040_0000  the image, where its ELF segments say
+//	0x0000_0c00_0000… the guest's own
+//	0x7f00_0000_0000  RootFSGVA: the root file system archive, read-only
+//	0x7ffd_0000_0000  HypercallGVA: one page of code, filled by the host
+//	0x7ffd_0010_0000  StartInfoGVA: StartInfo and its strings, read-only
+//	0x7ffd_0030_0000  SharedInfoGVA: one page, read-write
+//	0x7ffd_0031_0000  VCPUInfoGVA: one page a vCPU, read-write; GS base
+//	0x7ffd_0050_0000  BootStackTop: end of the first stack
+const (
+	MinGVA        GVA = 0x10000
+	ReservedGVA   GVA = 0x7f00_0000_0000
+	RootFSGVA     GVA = 0x7f00_0000_0000
+	HypercallGVA  GVA = 0x7ffd_0000_0000
+	StartInfoGVA  GVA = 0x7ffd_0010_0000
+	SharedInfoGVA GVA = 0x7ffd_0030_0000
+	VCPUInfoGVA   GVA = 0x7ffd_0031_0000
+	BootStackTop  GVA = 0x7ffd_0050_0000
+)
+
+const (
+	// BootStackSize is the size of the first stack, in bytes.
+	BootStackSize = 128 << 10
+	// MaxStartInfo bounds the start-info page and its strings, in bytes.
+	MaxStartInfo = 1 << 20
+	// MaxVCPUs is how many vCPU pages fit between VCPUInfoGVA and the stack.
+	MaxVCPUs = 64
+)

@@ -1,0 +1,55 @@
+package hypercall
+
+import "unsafe"
+
+// StartMagic begins every start-info page: "pvrun\x00si".
+const StartMagic uint64 = 0x6973_006e_7572_7670
+
+// StartInfo is what the host tells a guest before its first instruction, at
+// StartInfoGVA, read-only. The guest is entered at the image's entry point
+// with RDI = StartInfoGVA, RSP = BootStackTop, GS base = its VCPUInfo and
+// events masked. CallSuspend returns with a fresh one.
+type StartInfo struct {
+	Magic      uint64
+	Version    uint32
+	Mode       Mode
+	Features   Feature // what the host offers
+	MemBytes   uint64  // the machine's memory, page tables included
+	Generation uint64  // grows by one for every life that a snapshot gets
+	InstanceID [16]byte
+	Entropy    [64]byte // random; used once
+	ImageEnd   GVA      // first address after the image, page-aligned
+	RootFS     Extent   // the newc archive in guest memory; Len 0 for none
+	Args       Extent   // ArgCount NUL-terminated strings
+	Env        Extent   // EnvCount NUL-terminated KEY=VALUE strings
+	Dir        Extent   // first working directory, no NUL
+	Hostname   Extent   // no NUL
+	ArgCount   uint32
+	EnvCount   uint32
+	VCPUs      uint32
+	Console    uint32 // ConsoleFlag bits
+	Rows, Cols uint16 // of the terminal; 0 when unknown
+	Pad        uint32 // zero
+	HostShare  uint64 // HostShareFlag bits: what CallHostFile may do
+}
+
+// Extent is a run of bytes in the guest's address space.
+type Extent struct {
+	Addr GVA
+	Len  uint64 // bytes
+}
+
+// Bits of StartInfo.Console.
+const (
+	ConsoleTTY0 = 1 << iota // stdin is a terminal
+	ConsoleTTY1             // stdout is a terminal
+	ConsoleTTY2             // stderr is a terminal
+)
+
+// Bits of StartInfo.HostShare.
+const (
+	HostSharePresent  = 1 << iota // a folder is shared
+	HostShareWritable             // and may be written
+)
+
+var _ = [1]struct{}{}[unsafe.Sizeof(StartInfo{})-240]
