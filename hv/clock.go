@@ -1,0 +1,94 @@
+package hv
+
+import (
+	"math/bits"
+	"sync/atomic"
+
+	"github.com/pvrun/pvrun/hv/kvm"
+	"github.com/pvrun/pvrun/hypercall"
+	"golang.org/x/sys/unix"
+)
+
+// rdtsc reads the host's time-stamp counter.
+func rdtsc() uint64
+
+// clock keeps the guest's monotonic clock, which runs on the TSC without any
+// exit, in step with the host's. It begins near zero when the machine is made.
+type clock struct {
+	tsc    kvm.TSC
+	mult   uint64 // ns per tick by the stated frequency, 32.32 fixed point
+	epoch  int64  // host CLOCK_MONOTONIC at guest time 0
+	params hypercall.ClockInfo
+	out    *hypercall.ClockInfo
+	next   int64 // guest ns at which adjust has work again
+	begun  int64 // guest ns at the first entry
+}
+
+const (
+	adjustEvery = 500_000_000 // ns between two looks at the host's clock
+	maxSlew     = 500         // parts per million by which the guest's clock is bent
+)
+
+func (c *clock) init(tsc kvm.TSC, out *hypercall.ClockInfo) {
+	c.tsc, c.out = tsc, out
+	hi, lo := uint64(1e9)>>32, uint64(1e9)<<32
+	c.mult, _ = bits.Div64(hi, lo, tsc.Hz)
+	c.epoch = hostMonotonic() - 1
+	c.params = hypercall.ClockInfo{TSCBase: rdtsc() + tsc.Offset, NSBase: 1, Mult: c.mult, WallOffset: wallOffset(c.epoch)}
+	c.publish()
+}
+
+// at is the guest's time at one reading of its TSC, in ns.
+func (c *clock) at(tsc uint64) int64 {
+	hi, lo := bits.Mul64(tsc-c.params.TSCBase, c.params.Mult)
+	return int64(c.params.NSBase + hi<<32 + lo>>32)
+}
+
+// now is the guest's monotonic time, in ns.
+func (c *clock) now() int64 { return c.at(rdtsc() + c.tsc.Offset) }
+
+// adjust bends the guest's clock towards the host's so that they meet at the
+// next look, never by a jump and never backwards. It is called while the guest
+// is out anyway.
+func (c *clock) adjust() {
+	tsc := rdtsc() + c.tsc.Offset
+	now := c.at(tsc)
+	if now < c.next {
+		return
+	}
+	behind := hostMonotonic() - c.epoch - now
+	const limit = adjustEvery / 1_000_000 * maxSlew
+	if behind > 100*limit { // the host slept: the guest's clock may jump ahead
+		now += behind
+		behind = 0
+	}
+	behind = max(-limit, min(limit, behind))
+	c.params.TSCBase, c.params.NSBase = tsc, uint64(now)
+	c.params.Mult = uint64(int64(c.mult) + int64(c.mult)*behind/adjustEvery)
+	c.params.WallOffset = wallOffset(c.epoch)
+	c.next = now + adjustEvery
+	c.publish()
+}
+
+// publish writes the parameters under their sequence counter.
+func (c *clock) publish() {
+	seq := c.params.Seq
+	atomic.StoreUint32(&c.out.Seq, seq+1)
+	atomic.StoreUint64(&c.out.TSCBase, c.params.TSCBase)
+	atomic.StoreUint64(&c.out.NSBase, c.params.NSBase)
+	atomic.StoreUint64(&c.out.Mult, c.params.Mult)
+	atomic.StoreInt64(&c.out.WallOffset, c.params.WallOffset)
+	c.params.Seq = seq + 2
+	atomic.StoreUint32(&c.out.Seq, seq+2)
+}
+
+// wallOffset is wall-clock time minus guest time, in ns.
+func wallOffset(epoch int64) int64 { return hostClock(unix.CLOCK_REALTIME) - (hostMonotonic() - epoch) }
+
+func hostMonotonic() int64 { return hostClock(unix.CLOCK_MONOTONIC) }
+
+func hostClock(id int32) int64 {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(id, &ts) // cannot fail for these clocks
+	return ts.Nano()
+}

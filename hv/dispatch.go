@@ -1,0 +1,157 @@
+package hv
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"strconv"
+
+	"github.com/pvrun/pvrun/hypercall"
+)
+
+// callArgs are a hypercall's arguments, copied from the registers once.
+type callArgs [6]uint64
+
+// hypercall answers the call that the vCPU's registers describe.
+func (c *vcpu) hypercall(call hypercall.Call) (Exit, error) {
+	r := c.hw.Regs()
+	a := callArgs{r.RDI, r.RSI, r.RDX, r.R10, r.R8, r.R9}
+	var result int64
+	switch call {
+	case hypercall.CallExit:
+		return Exit{Code: int(a[0] & 0xff), Signal: int(a[0] >> 8 & 0x7f)}, errDone
+	case hypercall.CallCrash:
+		return Exit{}, c.fault("%s", c.vm.crashText(a))
+	case hypercall.CallBlock:
+		if err := c.block(int64(a[0])); err != nil {
+			return Exit{}, err
+		}
+	case hypercall.CallSetUpcall:
+		result = c.setUpcall(a)
+	case hypercall.CallMulticall:
+		result = c.vm.multicall(a)
+	default:
+		result = c.vm.dispatch(call, a)
+	}
+	r.RAX = uint64(result)
+	c.hw.RegsChanged()
+	return Exit{}, nil
+}
+
+// dispatch answers the calls that neither end the machine, nor wait, nor
+// concern one vCPU. It needs no vCPU.
+func (vm *VM) dispatch(call hypercall.Call, a callArgs) int64 {
+	t := vm.tables
+	switch call {
+	case hypercall.CallConsoleWrite:
+		return vm.consoleWrite(a)
+	case hypercall.CallConsoleRead:
+		return vm.consoleRead(a)
+	case hypercall.CallMap:
+		return failed(t.doMap(a[0], a[1], hypercall.MapFlag(a[2])))
+	case hypercall.CallUnmap:
+		return failed(t.doUnmap(a[0], a[1]))
+	case hypercall.CallProtect:
+		return failed(t.doProtect(a[0], a[1], hypercall.MapFlag(a[2])))
+	case hypercall.CallDiscard:
+		return failed(t.doDiscard(a[0], a[1]))
+	case hypercall.CallAlias:
+		return failed(t.doAlias(a[0], a[1], hypercall.MapFlag(a[2]), a[3]))
+	case hypercall.CallEntropy:
+		return vm.entropy(a)
+	case hypercall.CallSuspend:
+		return vm.suspend()
+	case hypercall.CallHostFile:
+		return vm.hostFile(a)
+	}
+	return failed(hypercall.ENOSYS)
+}
+
+func failed(s hypercall.Status) int64 { return -int64(s) }
+
+func (vm *VM) entropy(a callArgs) int64 {
+	if a[1] > hypercall.MaxEntropy {
+		return failed(hypercall.EINVAL)
+	}
+	b := make([]byte, a[1])
+	if _, err := rand.Read(b); err != nil {
+		return failed(hypercall.EIO)
+	}
+	if s := vm.tables.copyOut(a[0], b); s != 0 {
+		return failed(s)
+	}
+	return int64(len(b))
+}
+
+// suspend is the point at which a machine may be snapshotted. The one that
+// called goes on with a fresh start-info page.
+func (vm *VM) suspend() int64 {
+	if err := vm.renewStartInfo(); err != nil {
+		return failed(hypercall.EIO)
+	}
+	vm.clock.adjust()
+	copy(vm.mem.page(vm.start.frame), bytesOf(&vm.start.info))
+	return hypercall.SuspendContinued
+}
+
+// crashText is the guest's own account of its end, made fit to print.
+func (vm *VM) crashText(a callArgs) string {
+	b := make([]byte, min(a[1], hypercall.MaxCrash))
+	if vm.tables.copyIn(b, a[0]) != 0 {
+		return "the guest gave up and its reason cannot be read"
+	}
+	q := strconv.QuoteToASCII(string(b))
+	return "the guest gave up: " + q[1:len(q)-1]
+}
+
+const entrySize = 64 // of a hypercall.MulticallEntry
+
+// multicall does an array of calls. Each entry is copied once.
+func (vm *VM) multicall(a callArgs) int64 {
+	if a[1] > hypercall.MaxMulticall {
+		return failed(hypercall.EINVAL)
+	}
+	le := binary.LittleEndian
+	for i := range a[1] {
+		var b [entrySize]byte
+		at := a[0] + i*entrySize
+		if s := vm.tables.copyIn(b[:], at); s != 0 {
+			return failed(s)
+		}
+		var args callArgs
+		for j := range args {
+			args[j] = le.Uint64(b[8+8*j:])
+		}
+		le.PutUint64(b[56:], uint64(vm.inMulticall(hypercall.Call(le.Uint64(b[:])), args)))
+		if s := vm.tables.copyOut(at+56, b[56:]); s != 0 {
+			return failed(s)
+		}
+	}
+	return int64(a[1])
+}
+
+func (vm *VM) inMulticall(call hypercall.Call, a callArgs) int64 {
+	switch call {
+	case hypercall.CallMulticall, hypercall.CallBlock, hypercall.CallExit,
+		hypercall.CallCrash, hypercall.CallSetUpcall, hypercall.CallSuspend:
+		return failed(hypercall.EINVAL)
+	}
+	vm.stats.inMulticall(call)
+	return vm.dispatch(call, a)
+}
+
+func (c *vcpu) setUpcall(a callArgs) int64 {
+	var u hypercall.UpcallArgs
+	if s := c.vm.tables.copyIn(bytesOf(&u), a[0]); s != 0 {
+		return failed(s)
+	}
+	for _, at := range []hypercall.GVA{u.Entry, u.Stack, u.CriticalStart, u.CriticalEnd, u.Restart, u.Syscall} {
+		if at >= 1<<47 {
+			return failed(hypercall.EINVAL)
+		}
+	}
+	if err := c.hw.SetSyscallEntry(u.Syscall); err != nil {
+		return failed(hypercall.EIO)
+	}
+	c.upcall = u
+	return 0
+}

@@ -1,0 +1,242 @@
+package hv
+
+import (
+	"encoding/binary"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pvrun/pvrun/hypercall"
+	"golang.org/x/sys/unix"
+)
+
+// raise notes an event for the guest and makes it look. It may be called from
+// any goroutine; guest memory is written by the vCPU's own thread only.
+func (vm *VM) raise(e hypercall.Event) {
+	vm.kick.raised.Or(1 << e)
+	vm.wake()
+}
+
+// wake gets the vCPU's thread to look at what was raised or stopped.
+func (vm *VM) wake() {
+	vm.kick.mu.Lock()
+	defer vm.kick.mu.Unlock()
+	switch vm.kick.state.Load() {
+	case polling:
+		vm.kick.signal()
+	case parked:
+		select {
+		case vm.kick.parked <- struct{}{}:
+		default:
+		}
+	case running:
+		vm.cpu.hw.Kick()
+	}
+}
+
+// kicker is how other goroutines reach the vCPU's thread, whatever it does.
+type kicker struct {
+	raised atomic.Uint32 // events not yet in guest memory
+	state  atomic.Int32
+	mu     sync.Mutex // wake against close
+	fd     int        // eventfd, for polling
+	parked chan struct{}
+}
+
+const (
+	closed int32 = iota
+	running
+	polling // in ppoll
+	parked  // gave its thread back
+)
+
+func (k *kicker) open() error {
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return &HostError{"create eventfd", err}
+	}
+	k.fd, k.parked = fd, make(chan struct{}, 1)
+	k.state.Store(running)
+	return nil
+}
+
+func (k *kicker) close() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.state.Swap(closed) == closed {
+		return nil
+	}
+	return unix.Close(k.fd)
+}
+
+func (k *kicker) signal() {
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
+	_, _ = unix.Write(k.fd, one[:]) // fails only when full, and then it is heard
+}
+
+func (k *kicker) drain() {
+	var b [8]byte
+	_, _ = unix.Read(k.fd, b[:])
+}
+
+// gatherEvents moves raised events, signals and a passed deadline to the
+// guest's pages.
+func (c *vcpu) gatherEvents() {
+	vm := c.vm
+	if r := vm.kick.raised.Swap(0); r != 0 {
+		if s := vm.signals.Swap(0); s != 0 {
+			atomic.OrUint64(&vm.shared.Signals, s)
+		}
+		atomic.OrUint32(&c.info.Pending, r)
+	}
+	if d := atomic.LoadInt64(&c.info.Deadline); d != hypercall.Forever && vm.clock.now() >= d {
+		atomic.OrUint32(&c.info.Pending, 1<<hypercall.EventTimer)
+	}
+}
+
+const (
+	// shortWait is up to how long a wait keeps its thread, in ns: the Go
+	// scheduler's own timers are coarser than ppoll's.
+	shortWait = 20_000_000
+	// tickFree is from how long a wait is worth stopping the tick for, in ns.
+	tickFree = 2_000_000
+)
+
+// block waits for an event or the deadline, whichever is first.
+func (c *vcpu) block(deadline int64) error {
+	c.vm.clock.adjust()
+	if err := c.waitUntil(deadline); err != nil {
+		return err
+	}
+	return c.tick.resume()
+}
+
+func (c *vcpu) waitUntil(deadline int64) error {
+	for !c.vm.stop.Load() {
+		c.gatherEvents()
+		now := c.vm.clock.now()
+		if atomic.LoadUint32(&c.info.Pending) != 0 || now >= deadline {
+			return nil
+		}
+		left := min(deadline-now, int64(time.Hour))
+		if left >= tickFree {
+			c.tick.pause()
+		}
+		if err := c.wait(left); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *vcpu) wait(ns int64) error {
+	if ns > shortWait && !c.vm.con.interested() {
+		return c.park(ns)
+	}
+	return c.ppoll(ns)
+}
+
+// ppoll waits on this thread, for the console's files too.
+func (c *vcpu) ppoll(ns int64) error {
+	vm := c.vm
+	fds := vm.con.pollFDs([]unix.PollFd{{Fd: int32(vm.kick.fd), Events: unix.POLLIN}})
+	vm.kick.state.Store(polling)
+	defer vm.kick.state.Store(running)
+	if vm.kick.raised.Load() != 0 || vm.stop.Load() {
+		return nil
+	}
+	ts := unix.NsecToTimespec(ns)
+	n, err := unix.Ppoll(fds, &ts, nil)
+	if err != nil && err != unix.EINTR {
+		return &HostError{"wait", err}
+	}
+	if n > 0 {
+		if fds[0].Revents != 0 {
+			vm.kick.drain()
+		}
+		vm.con.ready(c, fds[1:])
+	}
+	return nil
+}
+
+// park waits without a thread.
+func (c *vcpu) park(ns int64) error {
+	vm := c.vm
+	vm.kick.state.Store(parked)
+	if vm.kick.raised.Load() == 0 && !vm.stop.Load() {
+		runtime.UnlockOSThread()
+		timer := time.NewTimer(time.Duration(ns))
+		select {
+		case <-vm.kick.parked:
+		case <-timer.C:
+		}
+		timer.Stop()
+		runtime.LockOSThread()
+	}
+	vm.kick.state.Store(running)
+	select {
+	case <-vm.kick.parked:
+	default:
+	}
+	return c.tick.follow()
+}
+
+// tick interrupts the vCPU's thread every hypercall.TickNS while it runs, so
+// that deadlines and the console are looked at although the guest does not
+// come out by itself. The kernel signals the thread directly: no other thread
+// wakes up for it.
+type tick struct {
+	timer  int32
+	thread int
+	made   bool
+	paused bool
+}
+
+func (t *tick) start() error {
+	t.thread = unix.Gettid()
+	id, err := timerCreate(t.thread)
+	if err != nil {
+		return &HostError{"create timer", err}
+	}
+	t.timer, t.made, t.paused = id, true, true
+	return t.resume()
+}
+
+func (t *tick) resume() error {
+	if !t.paused {
+		return nil
+	}
+	t.paused = false
+	if err := timerSet(t.timer, hypercall.TickNS); err != nil {
+		return &HostError{"set timer", err}
+	}
+	return nil
+}
+
+func (t *tick) pause() {
+	if !t.paused {
+		t.paused = timerSet(t.timer, 0) == nil
+	}
+}
+
+// follow makes the tick after a wait: anew, when it was on another thread.
+func (t *tick) follow() error {
+	if unix.Gettid() == t.thread {
+		return nil
+	}
+	t.stop()
+	if err := t.start(); err != nil {
+		return fmt.Errorf("after a wait: %w", err)
+	}
+	return nil
+}
+
+func (t *tick) stop() {
+	if t.made {
+		timerDelete(t.timer)
+		t.made = false
+	}
+}

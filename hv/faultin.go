@@ -1,0 +1,95 @@
+package hv
+
+import "github.com/pvrun/pvrun/hypercall"
+
+// touch is what becomes of a page fault.
+type touch int
+
+const (
+	touchRefused  touch = iota // the guest's own fault
+	touchDone                  // the access can be tried again
+	touchNoMemory              // promised lazily, and there is none
+)
+
+// Bits of a page fault's error code (Intel SDM volume 3A, "Page-Fault Error
+// Code").
+const (
+	faultWrite   = 1 << 1
+	faultExecute = 1 << 4
+)
+
+// Pages that one fault brings in: more while a program walks upwards.
+const (
+	faultPagesMin = 16
+	faultPagesMax = 512
+)
+
+// faultIn answers a page fault in memory that was mapped lazily.
+func (t *pageTables) faultIn(a, code uint64, ahead *readAhead) touch {
+	if a < uint64(hypercall.MinGVA) || a >= uint64(hypercall.ReservedGVA) {
+		return touchRefused
+	}
+	e := t.slot(a, false)
+	if e == nil {
+		return touchRefused
+	}
+	v := e.load()
+	if !allows(v, code) {
+		return touchRefused
+	}
+	if v.holds() {
+		return touchDone // a translation older than the entry
+	}
+	start, n := ahead.next(a)
+	for p := start; p < start+n*pageSize; p += pageSize {
+		t.fillNear(p, v)
+	}
+	if !e.load().holds() && !t.fill(e, lazyBits(v)) {
+		return touchNoMemory
+	}
+	return touchDone
+}
+
+// fillNear fills a neighbour that waits in the same way, while memory is not
+// short.
+func (t *pageTables) fillNear(p uint64, like entry) {
+	const spare = 256
+	if t.mem.left < spare {
+		return
+	}
+	if e := t.slot(p, false); e != nil && e.load() == like {
+		t.fill(e, lazyBits(like))
+	}
+}
+
+// allows says whether an entry, present or still lazy, permits an access.
+func allows(v entry, code uint64) bool {
+	switch {
+	case v&(ptePresent|pteLazy) == 0 || v&pteParked != 0 || v&pteUser == 0:
+		return false
+	case code&faultWrite != 0 && v&pteWrite == 0:
+		return false
+	case code&faultExecute != 0 && v&pteNX != 0:
+		return false
+	}
+	return true
+}
+
+// readAhead follows one program's faults.
+type readAhead struct {
+	end   uint64 // after the last range
+	pages uint64
+}
+
+// next is the range to bring in for a fault at a, and its pages.
+func (r *readAhead) next(a uint64) (start, n uint64) {
+	if a >= r.end && a < r.end+pageSize*faultPagesMin {
+		r.pages = min(2*r.pages, faultPagesMax)
+	} else {
+		r.pages = faultPagesMin
+	}
+	size := r.pages * pageSize
+	start = a &^ (faultPagesMin*pageSize - 1)
+	r.end = start + size
+	return start, r.pages
+}

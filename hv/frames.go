@@ -1,0 +1,93 @@
+package hv
+
+import "math/bits"
+
+// frames knows which page frames are free. Frames are handed out in ascending
+// order as far as possible, so that what is loaded together lies together.
+type frames struct {
+	free  []uint64 // bit set: free
+	left  int      // free frames
+	total int
+	hint  int // no word before it has a free frame
+
+	// extra counts the users beyond the first of a frame that several
+	// mappings share.
+	extra map[frame]int
+}
+
+func newFrames(n int) frames {
+	f := frames{free: make([]uint64, (n+63)/64), left: n, total: n, extra: map[frame]int{}}
+	for i := range f.free {
+		f.free[i] = ^uint64(0)
+	}
+	if r := n % 64; r != 0 {
+		f.free[len(f.free)-1] = 1<<r - 1
+	}
+	return f
+}
+
+// take hands out one frame.
+func (f *frames) take() (frame, bool) {
+	for f.hint < len(f.free) {
+		if w := f.free[f.hint]; w != 0 {
+			b := bits.TrailingZeros64(w)
+			f.free[f.hint] = w &^ (1 << b)
+			f.left--
+			return frame(f.hint*64 + b), true
+		}
+		f.hint++
+	}
+	return 0, false
+}
+
+// takeRun hands out n frames in a row.
+func (f *frames) takeRun(n int) (frame, bool) {
+	if n > f.left {
+		return 0, false
+	}
+	start, length := 0, 0
+	for i := f.hint * 64; i < f.total && length < n; i++ {
+		if f.free[i/64]&(1<<(i%64)) == 0 {
+			length = 0
+			continue
+		}
+		if length == 0 {
+			start = i
+		}
+		length++
+	}
+	if length < n {
+		return 0, false
+	}
+	for i := start; i < start+n; i++ {
+		f.free[i/64] &^= 1 << (i % 64)
+	}
+	f.left -= n
+	return frame(start), true
+}
+
+// share adds a user to a frame that is in use.
+func (f *frames) share(n frame) { f.extra[n]++ }
+
+// shared says whether a frame has more than one user.
+func (f *frames) shared(n frame) bool { return len(f.extra) != 0 && f.extra[n] != 0 }
+
+// drop takes a user away and says whether it was the last. The frame is free
+// only after release.
+func (f *frames) drop(n frame) bool {
+	if !f.shared(n) {
+		return true
+	}
+	if f.extra[n]--; f.extra[n] == 0 {
+		delete(f.extra, n)
+	}
+	return false
+}
+
+// release makes frames free again that nobody uses and no vCPU can reach.
+func (f *frames) release(n frame) {
+	w := int(n) / 64
+	f.free[w] |= 1 << (n % 64)
+	f.left++
+	f.hint = min(f.hint, w)
+}

@@ -1,0 +1,79 @@
+package hv
+
+import "github.com/pvrun/pvrun/hypercall"
+
+// Access to guest memory by guest-virtual address. Each function checks every
+// page against the guest's own page tables, so that a call can reach only what
+// the guest itself can; the checks and the access are done before the guest
+// runs again.
+
+// pageAt is the memory from a to the end of its page.
+func (t *pageTables) pageAt(a uint64, write bool) ([]byte, hypercall.Status) {
+	if a >= 1<<47 {
+		return nil, hypercall.EFAULT
+	}
+	e := t.slot(a, false)
+	if e == nil {
+		return nil, hypercall.EFAULT
+	}
+	code := uint64(0)
+	if write {
+		code = faultWrite
+	}
+	v := e.load()
+	if !allows(v, code) {
+		return nil, hypercall.EFAULT
+	}
+	if !v.holds() && !t.fill(e, lazyBits(v)) {
+		return nil, hypercall.ENOMEM
+	}
+	return t.mem.page(e.load().frame())[a%pageSize:], 0
+}
+
+// slices is the guest memory [a, a+n) as few pieces of host memory as it is
+// contiguous in. Nothing keeps them beyond the handler.
+func (t *pageTables) slices(a, n uint64, write bool) ([][]byte, hypercall.Status) {
+	if a+n < a {
+		return nil, hypercall.EFAULT
+	}
+	var out [][]byte
+	for n > 0 {
+		b, s := t.pageAt(a, write)
+		if s != 0 {
+			return nil, s
+		}
+		b = b[:min(n, uint64(len(b)))]
+		out = appendPiece(out, b)
+		a += uint64(len(b))
+		n -= uint64(len(b))
+	}
+	return out, 0
+}
+
+// copyIn copies len(dst) bytes from the guest.
+func (t *pageTables) copyIn(dst []byte, a uint64) hypercall.Status {
+	for len(dst) > 0 {
+		b, s := t.pageAt(a, false)
+		if s != 0 {
+			return s
+		}
+		n := copy(dst, b)
+		dst = dst[n:]
+		a += uint64(n)
+	}
+	return 0
+}
+
+// copyOut copies src to the guest.
+func (t *pageTables) copyOut(a uint64, src []byte) hypercall.Status {
+	for len(src) > 0 {
+		b, s := t.pageAt(a, true)
+		if s != 0 {
+			return s
+		}
+		n := copy(b, src)
+		src = src[n:]
+		a += uint64(n)
+	}
+	return 0
+}

@@ -1,0 +1,180 @@
+package hv
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-multierror"
+	"github.com/pvrun/pvrun/hv/kvm"
+	"github.com/pvrun/pvrun/hypercall"
+	"github.com/pvrun/pvrun/internal/image"
+)
+
+// Config describes a machine. It is not kept after New.
+type Config struct {
+	Image    string   // path of the image
+	Memory   int64    // bytes; DefaultMemory when 0
+	Args     []string // the program's, Args[0] included
+	Env      []string // KEY=VALUE
+	Dir      string   // first working directory; "/" when empty
+	Hostname string   // "pvrun" when empty
+	RootFS   []byte   // a newc archive in place of the image's own; nil keeps that
+
+	// Stdin, Stdout and Stderr are the program's; nil is nothing to read, and
+	// a sink. An *os.File is polled and never blocked on. Another Reader or
+	// Writer is called while the guest waits, so it should not block for long.
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+
+	// HostShare is the folder that CallHostFile works in; nil for none. The
+	// machine does not close it.
+	HostShare         *os.Root
+	HostShareWritable bool
+
+	// CollectKVMStats reads the kernel's own statistics when the machine ends.
+	CollectKVMStats bool
+}
+
+// DefaultMemory is a machine's memory when Config does not say, in bytes.
+const DefaultMemory = 64 << 20
+
+// MinMemory and MaxMemory bound a machine's memory, in bytes.
+const (
+	MinMemory = 1 << 20
+	MaxMemory = 1 << 40
+)
+
+// Exit is how a program ended.
+type Exit struct {
+	Code   int // 0 to 255
+	Signal int // not 0: killed by this signal
+}
+
+// VM is one virtual machine. New makes it, one Run runs it, Close takes it
+// away; Signal may be called meanwhile from any goroutine.
+type VM struct {
+	cfg    Config
+	img    *image.Image
+	mem    *memory
+	tables *pageTables
+	kvm    *kvm.VM
+	cpu    *vcpu
+	shared *hypercall.SharedInfo
+	start  startInfo
+	clock  clock
+	con    console
+	files  hostFiles
+	stats  counters
+
+	kick     kicker
+	stop     atomic.Bool // Run's context is over
+	signals  atomic.Uint64
+	suspends uint64
+}
+
+// New loads the image and prepares a machine. The error is an *ImageError, a
+// *HostError or a *kvm.UnavailableError.
+func New(cfg Config) (*VM, error) {
+	begin := time.Now()
+	vm := &VM{cfg: cfg}
+	if vm.cfg.Memory == 0 {
+		vm.cfg.Memory = DefaultMemory
+	}
+	if err := vm.create(begin); err != nil {
+		return nil, errors.Join(err, vm.Close())
+	}
+	return vm, nil
+}
+
+func (vm *VM) create(begin time.Time) error {
+	f, err := os.Open(vm.cfg.Image)
+	if err != nil {
+		return &ImageError{vm.cfg.Image, errors.Unwrap(err)}
+	}
+	defer f.Close()
+	if vm.img, err = openImage(f); err != nil {
+		return &ImageError{vm.cfg.Image, err}
+	}
+	if err := vm.createMachine(); err != nil {
+		return err
+	}
+	vm.openConsole()
+	vm.stats.create = time.Since(begin)
+	if err := vm.load(f); err != nil {
+		return err
+	}
+	vm.stats.load = time.Since(begin) - vm.stats.create
+	return nil
+}
+
+func (vm *VM) createMachine() (err error) {
+	if vm.cfg.Memory < MinMemory || vm.cfg.Memory > MaxMemory || vm.cfg.Memory%pageSize != 0 {
+		return &HostError{"memory of the machine", errors.New("from 1 MiB to 1 TiB, in whole pages")}
+	}
+	if err := vm.kick.open(); err != nil {
+		return err
+	}
+	if vm.mem, err = newMemory(vm.cfg.Memory); err != nil {
+		return err
+	}
+	vm.kvm, err = kvm.New(vm.mem.data)
+	return err
+}
+
+// Run runs the machine until its program ends, its guest fails or ctx is over;
+// then the error is ctx's cause. It may be called once.
+func (vm *VM) Run(ctx context.Context) (Exit, error) {
+	if ctx.Done() != nil {
+		stop := context.AfterFunc(ctx, func() {
+			vm.stop.Store(true)
+			vm.wake()
+		})
+		defer stop()
+	}
+	begin := time.Now()
+	exit, err := vm.cpu.loop()
+	vm.stats.run = time.Since(begin)
+	vm.stats.finish(vm, exit, err)
+	if errors.Is(err, errStopped) {
+		err = context.Cause(ctx)
+	}
+	return exit, err
+}
+
+var errStopped = errors.New("machine stopped")
+
+// Signal passes a signal to the program, as the terminal or kill(1) would.
+func (vm *VM) Signal(sig syscall.Signal) {
+	if sig < 1 || sig > 64 {
+		return
+	}
+	vm.signals.Or(1 << (sig - 1))
+	vm.raise(hypercall.EventSignal)
+}
+
+// SignalTaken says whether the guest has taken all signals passed so far.
+func (vm *VM) SignalTaken() bool {
+	return vm.signals.Load() == 0 && atomic.LoadUint64(&vm.shared.Signals) == 0
+}
+
+// Close takes the machine away. No Run may be under way.
+func (vm *VM) Close() error {
+	var all *multierror.Error
+	all = multierror.Append(all, vm.kick.close()) // from here on Signal does nothing
+	if vm.cpu != nil {
+		all = multierror.Append(all, vm.cpu.close())
+	}
+	if vm.kvm != nil {
+		all = multierror.Append(all, vm.kvm.Close())
+	}
+	if vm.mem != nil {
+		all = multierror.Append(all, vm.mem.close())
+	}
+	all = multierror.Append(all, vm.files.close())
+	return all.ErrorOrNil()
+}

@@ -1,0 +1,166 @@
+// Package kvm runs guest code with Linux's KVM, at CPL 3 only: ring 0 of the
+// machine holds descriptor tables and one stub a vector, which the guest can
+// neither reach nor change.
+package kvm
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/hashicorp/go-multierror"
+	"github.com/pvrun/pvrun/hypercall"
+	"golang.org/x/sys/unix"
+)
+
+// Device is where KVM is found.
+const Device = "/dev/kvm"
+
+// MemoryBase is where the machine's memory begins on its physical bus: above
+// everything that legacy and KVM's own pages claim below 4 GiB.
+const MemoryBase hypercall.GPA = 1 << 32
+
+// UnavailableError says why /dev/kvm cannot be used and what to do.
+type UnavailableError struct {
+	Hint string
+	Err  error
+}
+
+func (e *UnavailableError) Error() string {
+	return fmt.Sprintf("KVM is not available: %v: %s", e.Err, e.Hint)
+}
+
+func (e *UnavailableError) Unwrap() error { return e.Err }
+
+// VM is one KVM virtual machine. It does not own the memory it is given.
+type VM struct {
+	fd      int
+	runSize int
+	mem     []byte
+	cpuid   *cpuid2
+}
+
+// system is what every VM shares: the device, opened once, and what it answers
+// to questions whose answers do not change.
+var system = sync.OnceValues(openSystem)
+
+type systemInfo struct {
+	fd      int
+	runSize int
+	cpuid   *cpuid2
+}
+
+func openSystem() (*systemInfo, error) {
+	fd, err := unix.Open(Device, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	s, err := querySystem(fd)
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return s, nil
+}
+
+func unavailable(err error) error {
+	hint := "see 'pvrun doctor'"
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		hint = "load kvm_intel, kvm_amd or kvm_pvm, or enable virtualization in the firmware"
+	case errors.Is(err, os.ErrPermission):
+		hint = "add yourself to the group that owns " + Device + " (often kvm) and log in again"
+	}
+	return &UnavailableError{hint, &os.PathError{Op: "open", Path: Device, Err: err}}
+}
+
+func querySystem(fd int) (*systemInfo, error) {
+	if v, err := ioctl(fd, kvmGetAPIVersion, 0); err != nil || v != apiVersion {
+		return nil, &UnavailableError{"a Linux kernel with KVM API 12 is needed", fmt.Errorf("KVM API version %d", v)}
+	}
+	for _, c := range requiredCaps {
+		if n, err := ioctl(fd, kvmCheckExtension, uintptr(c.Cap)); err != nil || n < c.Min {
+			return nil, &UnavailableError{"a newer Linux kernel is needed", fmt.Errorf("capability %s is missing", c.Name)}
+		}
+	}
+	size, err := ioctl(fd, kvmGetVCPUMmapSize, 0)
+	if err != nil {
+		return nil, fmt.Errorf("kvm: size of kvm_run: %w", err)
+	}
+	id := &cpuid2{nent: 256}
+	if _, err := ioctlPtr(fd, kvmGetSupportedCPUID, id); err != nil {
+		return nil, fmt.Errorf("kvm: supported CPUID: %w", err)
+	}
+	return &systemInfo{fd, size, id}, nil
+}
+
+// New creates a machine whose memory is mem, at MemoryBase. Close it before
+// mem is unmapped.
+func New(mem []byte) (*VM, error) {
+	s, err := system()
+	if err != nil {
+		return nil, err
+	}
+	fd, err := ioctl(s.fd, kvmCreateVM, 0)
+	for err == unix.EINTR {
+		fd, err = ioctl(s.fd, kvmCreateVM, 0)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("kvm: create machine: %w", err)
+	}
+	vm := &VM{fd: fd, runSize: s.runSize, mem: mem, cpuid: s.cpuid}
+	if err := vm.setup(); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return vm, nil
+}
+
+func (vm *VM) setup() error {
+	// Three pages below 4 GiB that VT-x without unrestricted guest wants.
+	if _, err := ioctl(vm.fd, kvmSetTSSAddr, 0xfffbd000); err != nil {
+		return fmt.Errorf("kvm: set TSS address: %w", err)
+	}
+	return vm.setSlot(uint64(len(vm.mem)))
+}
+
+func (vm *VM) setSlot(size uint64) error {
+	r := userMemoryRegion{guestPhysAddr: uint64(MemoryBase), size: size, userAddr: sliceAddr(vm.mem)}
+	if _, err := ioctlPtr(vm.fd, kvmSetUserMemoryRegion, &r); err != nil {
+		return fmt.Errorf("kvm: set memory of %d MiB: %w", len(vm.mem)>>20, err)
+	}
+	return nil
+}
+
+// Close destroys the machine; its vCPUs are closed before it.
+func (vm *VM) Close() error {
+	if vm.fd < 0 {
+		return nil
+	}
+	err := unix.Close(vm.fd)
+	vm.fd = -1
+	return err
+}
+
+// Capability is one that this engine asks KVM for.
+type Capability struct {
+	Name string
+	Cap  int
+	Min  int // smallest answer that will do
+}
+
+var requiredCaps = []Capability{
+	{"KVM_CAP_SYNC_REGS", CapSyncRegs, syncRegs | syncSregs},
+	{"KVM_CAP_IMMEDIATE_EXIT", CapImmediateExit, 1},
+	{"KVM_CAP_EXT_CPUID", CapExtCPUID, 1},
+	{"KVM_CAP_SET_TSS_ADDR", CapSetTSSAddr, 1},
+}
+
+func closeAll(closers ...func() error) error {
+	var all *multierror.Error
+	for _, c := range closers {
+		all = multierror.Append(all, c())
+	}
+	return all.ErrorOrNil()
+}

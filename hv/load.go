@@ -1,0 +1,180 @@
+package hv
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/pvrun/pvrun/hv/kvm"
+	"github.com/pvrun/pvrun/hypercall"
+	"github.com/pvrun/pvrun/internal/image"
+)
+
+// offered are the features of this host.
+const offered = hypercall.FeatureConsole | hypercall.FeatureHostFile |
+	hypercall.FeatureSuspend | hypercall.FeatureAlias
+
+// openImage parses an image and checks that this host can run it.
+func openImage(f *os.File) (*image.Image, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, &image.Error{Reason: "not a regular file"}
+	}
+	img, err := image.Parse(f, st.Size())
+	if err != nil {
+		return nil, err
+	}
+	if v := img.Note.ABIVersion; v != hypercall.Version {
+		return nil, &image.Error{Reason: fmt.Sprintf("built for ABI version %d, this pvrun speaks version %d: build it again", v, hypercall.Version)}
+	}
+	if missing := img.Note.Required &^ offered; missing != 0 {
+		return nil, &image.Error{Reason: fmt.Sprintf("requires features that this host lacks: %v", missing)}
+	}
+	return img, nil
+}
+
+// load fills the machine's memory: page tables, system pages, the image, its
+// root file system, the contract's pages and the first stack.
+func (vm *VM) load(f *os.File) (err error) {
+	if need := vm.loadSize(); need > vm.cfg.Memory {
+		return &HostError{"load " + vm.cfg.Image, fmt.Errorf("%w: it needs %d MiB to start and has %d (-m)",
+			ErrMemory, (need+1<<20-1)>>20, vm.cfg.Memory>>20)}
+	}
+	if vm.tables, err = newPageTables(vm.mem); err != nil {
+		return err
+	}
+	system, ok := vm.mem.takeRun(kvm.SystemPages)
+	if !ok {
+		return &HostError{"load", errTooSmall}
+	}
+	steps := []func() error{
+		func() error { return vm.tables.mapSystem(system) },
+		func() error { return vm.loadSegments(f) },
+		func() error { return vm.loadRootFS(f) },
+		vm.loadHypercallPage,
+		vm.loadBootStack,
+		func() error { return vm.newVCPU(system) },
+		vm.loadStartInfo,
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return &HostError{"load " + vm.cfg.Image, err}
+		}
+	}
+	return nil
+}
+
+// loadSize is the least memory that the image needs to be loaded, in bytes.
+func (vm *VM) loadSize() int64 {
+	n := int64(hypercall.BootStackSize)
+	for _, s := range vm.img.Segments {
+		n += int64(s.End() - s.Addr)
+	}
+	return n + int64(max(len(vm.cfg.RootFS), int(vm.rootFSSize())))
+}
+
+func (vm *VM) rootFSSize() int64 {
+	if vm.cfg.RootFS != nil {
+		return int64(len(vm.cfg.RootFS))
+	}
+	return vm.img.RootFS.Size
+}
+
+// place takes frames for n bytes and maps them at a.
+func (vm *VM) place(a hypercall.GVA, n int64, bits entry) (frame, []byte, error) {
+	pages := int((n + pageSize - 1) / pageSize)
+	first, ok := vm.mem.takeRun(pages)
+	if !ok {
+		return 0, nil, errTooSmall
+	}
+	return first, vm.mem.run(first, pages), vm.tables.mapFrames(a, first, pages, bits)
+}
+
+func segmentBits(p image.Perm) entry {
+	bits := pteNX
+	if p&image.PermX != 0 {
+		bits = pteFinal
+	}
+	if p&image.PermW != 0 {
+		bits |= pteWrite
+	}
+	return bits
+}
+
+func (vm *VM) loadSegments(f *os.File) error {
+	for _, s := range vm.img.Segments {
+		_, b, err := vm.place(s.Addr, int64(s.MemSize), segmentBits(s.Perm))
+		if err != nil {
+			return err
+		}
+		if _, err := io.ReadFull(io.NewSectionReader(f, s.Offset, int64(s.FileSize)), b[:s.FileSize]); err != nil {
+			return fmt.Errorf("read segment at %#x: %w", s.Addr, err)
+		}
+	}
+	return nil
+}
+
+func (vm *VM) loadRootFS(f *os.File) error {
+	n := vm.rootFSSize()
+	if n == 0 {
+		return nil
+	}
+	if n > int64(hypercall.HypercallGVA-hypercall.RootFSGVA) {
+		return errTooSmall
+	}
+	_, b, err := vm.place(hypercall.RootFSGVA, n, pteNX)
+	if err != nil {
+		return err
+	}
+	vm.start.info.RootFS = hypercall.Extent{Addr: hypercall.RootFSGVA, Len: uint64(n)}
+	if vm.cfg.RootFS != nil {
+		copy(b, vm.cfg.RootFS)
+		vm.cfg.RootFS = nil
+		return nil
+	}
+	if _, err := io.ReadFull(io.NewSectionReader(f, vm.img.RootFS.Offset, n), b[:n]); err != nil {
+		return fmt.Errorf("read root file system: %w", err)
+	}
+	return nil
+}
+
+func (vm *VM) loadHypercallPage() error {
+	_, b, err := vm.place(hypercall.HypercallGVA, pageSize, pteFinal)
+	if err == nil {
+		kvm.HypercallPage(b)
+	}
+	return err
+}
+
+func (vm *VM) loadBootStack() error {
+	_, _, err := vm.place(hypercall.BootStackTop-hypercall.BootStackSize, hypercall.BootStackSize, pteWrite|pteNX)
+	return err
+}
+
+func (vm *VM) newVCPU(system frame) error {
+	first, _, err := vm.place(hypercall.SharedInfoGVA, pageSize, pteWrite|pteNX)
+	if err != nil {
+		return err
+	}
+	vm.shared = vm.mem.sharedInfo(first)
+	if first, _, err = vm.place(hypercall.VCPUInfoGVA, pageSize, pteWrite|pteNX); err != nil {
+		return err
+	}
+	cpu, err := vm.kvm.NewVCPU(0, kvm.Boot{
+		Root: vm.tables.root.gpa(), System: vm.mem.run(system, kvm.SystemPages),
+		GSBase: hypercall.VCPUInfoGVA, HostTSC: rdtsc,
+	})
+	if err != nil {
+		return err
+	}
+	info := vm.mem.vcpuInfo(first)
+	*info = hypercall.VCPUInfo{Mask: 1, Deadline: hypercall.Forever, Self: hypercall.VCPUInfoGVA}
+	vm.cpu = &vcpu{vm: vm, hw: cpu, info: info}
+	regs := cpu.Regs()
+	regs.RIP, regs.RSP, regs.RDI = uint64(vm.img.Entry), uint64(hypercall.BootStackTop), uint64(hypercall.StartInfoGVA)
+	vm.clock.init(cpu.TSC(), &vm.shared.Clock)
+	return nil
+}

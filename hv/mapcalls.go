@@ -1,0 +1,211 @@
+package hv
+
+import "github.com/pvrun/pvrun/hypercall"
+
+// pageRange is a checked run of the guest's own address space, page-aligned.
+type pageRange struct{ start, end uint64 }
+
+func (r pageRange) pages() uint64 { return (r.end - r.start) / pageSize }
+
+// maxRange bounds what one paging call may walk, in bytes.
+const maxRange = 1 << 36
+
+// guestRange checks a range of a paging call.
+func guestRange(start, length uint64) (pageRange, hypercall.Status) {
+	switch {
+	case start%pageSize != 0 || length%pageSize != 0 || length == 0:
+		return pageRange{}, hypercall.EINVAL
+	case start < uint64(hypercall.MinGVA) || start >= uint64(hypercall.ReservedGVA),
+		length > uint64(hypercall.ReservedGVA)-start:
+		return pageRange{}, hypercall.EINVAL
+	case length > maxRange:
+		return pageRange{}, hypercall.ENOMEM
+	}
+	return pageRange{start, start + length}, 0
+}
+
+// permBits turns what the guest asks for into entry bits. Execute is refused:
+// only the image's text has it, from the start.
+func permBits(flags hypercall.MapFlag) (entry, hypercall.Status) {
+	switch {
+	case flags&^hypercall.MapFlagsKnown != 0:
+		return 0, hypercall.EINVAL
+	case flags&hypercall.MapExec != 0:
+		return 0, hypercall.EACCES
+	case flags&hypercall.MapWrite != 0:
+		return ptePresent | pteUser | pteWrite | pteNX, 0
+	case flags&hypercall.MapRead != 0:
+		return ptePresent | pteUser | pteNX, 0
+	}
+	return pteParked | pteNX, 0
+}
+
+func (t *pageTables) doMap(start, length uint64, flags hypercall.MapFlag) hypercall.Status {
+	r, s := guestRange(start, length)
+	if s != 0 {
+		return s
+	}
+	bits, s := permBits(flags)
+	if s != 0 {
+		return s
+	}
+	lazy := flags&hypercall.MapLazy != 0 || bits&pteParked != 0
+	if s := t.unmap(r); s != 0 {
+		return s
+	}
+	need := tablesFor(r.pages())
+	if !lazy {
+		need += r.pages()
+	}
+	if need > uint64(t.mem.left) {
+		return hypercall.ENOMEM
+	}
+	return t.each(r, true, func(_ uint64, e *entry) hypercall.Status {
+		if lazy {
+			e.store(pteLazy | bits&^ptePresent)
+		} else if !t.fill(e, bits) {
+			return hypercall.ENOMEM
+		}
+		return 0
+	})
+}
+
+func (t *pageTables) doUnmap(start, length uint64) hypercall.Status {
+	r, s := guestRange(start, length)
+	if s != 0 {
+		return s
+	}
+	return t.unmap(r)
+}
+
+// unmap clears a range, all of it or, when the image's text is in it, nothing.
+func (t *pageTables) unmap(r pageRange) hypercall.Status {
+	if s := t.each(r, false, refuseFinal); s != 0 {
+		return s
+	}
+	t.each(r, false, func(_ uint64, e *entry) hypercall.Status {
+		if e != nil {
+			t.clear(e)
+		}
+		return 0
+	})
+	return t.flush()
+}
+
+func refuseFinal(_ uint64, e *entry) hypercall.Status {
+	if e != nil && e.load()&(pteFinal|ptePresent) == pteFinal|ptePresent {
+		return hypercall.EACCES
+	}
+	return 0
+}
+
+func (t *pageTables) doProtect(start, length uint64, flags hypercall.MapFlag) hypercall.Status {
+	r, s := guestRange(start, length)
+	if s != 0 {
+		return s
+	}
+	bits, s := permBits(flags)
+	if s != 0 {
+		return s
+	}
+	if s := t.each(r, false, refuseHoleOrFinal); s != 0 {
+		return s
+	}
+	t.each(r, false, func(_ uint64, e *entry) hypercall.Status {
+		if v := e.load(); v.holds() {
+			t.set(e, bits)
+		} else {
+			e.store(pteLazy | bits&^ptePresent)
+		}
+		return 0
+	})
+	return t.flush()
+}
+
+func refuseHoleOrFinal(a uint64, e *entry) hypercall.Status {
+	if e == nil || e.load() == 0 {
+		return hypercall.EINVAL
+	}
+	return refuseFinal(a, e)
+}
+
+func (t *pageTables) doDiscard(start, length uint64) hypercall.Status {
+	r, s := guestRange(start, length)
+	if s != 0 {
+		return s
+	}
+	var list []frame
+	t.each(r, false, func(_ uint64, e *entry) hypercall.Status {
+		if e == nil {
+			return 0
+		}
+		if v := e.load(); v&ptePresent != 0 && v&pteWrite != 0 && !t.mem.shared(v.frame()) {
+			list = append(list, v.frame())
+		}
+		return 0
+	})
+	return ioStatus(forRuns(list, t.mem.discard))
+}
+
+func (t *pageTables) doAlias(start, length uint64, flags hypercall.MapFlag, source uint64) hypercall.Status {
+	r, s := guestRange(start, length)
+	if s != 0 {
+		return s
+	}
+	src, s := guestRange(source, length)
+	if s != 0 {
+		return s
+	}
+	bits, s := permBits(flags)
+	if s != 0 || bits&ptePresent == 0 || flags&hypercall.MapLazy != 0 {
+		return max(s, hypercall.EINVAL)
+	}
+	if src.start < r.end && r.start < src.end {
+		return hypercall.EINVAL
+	}
+	if s := t.each(src, false, t.populate); s != 0 {
+		return s
+	}
+	if s := t.unmap(r); s != 0 {
+		return s
+	}
+	if tablesFor(r.pages()) > uint64(t.mem.left) {
+		return hypercall.ENOMEM
+	}
+	return t.each(r, true, func(a uint64, e *entry) hypercall.Status {
+		f := t.slot(a-r.start+src.start, false).load().frame()
+		t.mem.share(f)
+		e.store(entry(f.gpa()) | bits)
+		return 0
+	})
+}
+
+// populate makes sure that a page of an alias's source has a frame that may be
+// shared.
+func (t *pageTables) populate(a uint64, e *entry) hypercall.Status {
+	if s := refuseHoleOrFinal(a, e); s != 0 {
+		return s
+	}
+	if v := e.load(); !v.holds() && !t.fill(e, lazyBits(v)) {
+		return hypercall.ENOMEM
+	}
+	return 0
+}
+
+// lazyBits are the bits that an entry waiting for its frame will have.
+func lazyBits(v entry) entry {
+	bits := v &^ (pteLazy | pteAddr)
+	if bits&pteParked == 0 {
+		bits |= ptePresent
+	}
+	return bits
+}
+
+func (t *pageTables) flush() hypercall.Status { return ioStatus(t.invalidate()) }
+
+func ioStatus(err error) hypercall.Status {
+	if err != nil {
+		return hypercall.EIO
+	}
+	return 0
+}

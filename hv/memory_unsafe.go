@@ -1,0 +1,123 @@
+package hv
+
+import (
+	"fmt"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/pvrun/pvrun/hv/kvm"
+	"github.com/pvrun/pvrun/hypercall"
+	"golang.org/x/sys/unix"
+)
+
+// memory is the machine's physical memory: one anonymous mapping, divided into
+// page frames. It is the only owner of guest memory; everything else goes
+// through frame numbers that frames gave out.
+type memory struct {
+	data []byte
+	frames
+}
+
+// frame is a page of the machine's memory, counted from its beginning.
+type frame uint32
+
+const (
+	pageSize  = hypercall.PageSize
+	pageShift = 12
+)
+
+func newMemory(size int64) (*memory, error) {
+	// Nothing is reserved on the host: a frame costs memory when it is touched.
+	data, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+	if err != nil {
+		return nil, &HostError{Op: fmt.Sprintf("reserve %d MiB of memory for the machine", size>>20), Err: err}
+	}
+	return &memory{data: data, frames: newFrames(int(size >> pageShift))}, nil
+}
+
+func (m *memory) close() error {
+	if m.data == nil {
+		return nil
+	}
+	err := unix.Munmap(m.data)
+	m.data = nil
+	return err
+}
+
+// page is the memory of one frame. Callers do not keep it beyond a handler.
+func (m *memory) page(f frame) []byte {
+	at := int(f) << pageShift
+	return m.data[at : at+pageSize : at+pageSize]
+}
+
+// run is the memory of n frames in a row.
+func (m *memory) run(f frame, n int) []byte {
+	at := int(f) << pageShift
+	return m.data[at : at+n<<pageShift : at+n<<pageShift]
+}
+
+// entry is a page-table entry that the vCPU may be reading.
+type entry uint64
+
+// entries is a frame seen as a page table. Safe because a frame is 512 aligned
+// words and the mapping outlives every user.
+func (m *memory) entries(f frame) *[512]entry {
+	return (*[512]entry)(unsafe.Pointer(unsafe.SliceData(m.page(f))))
+}
+
+func (e *entry) load() entry   { return entry(atomic.LoadUint64((*uint64)(e))) }
+func (e *entry) store(v entry) { atomic.StoreUint64((*uint64)(e), uint64(v)) }
+
+func (f frame) gpa() hypercall.GPA {
+	return kvm.MemoryBase + hypercall.GPA(f)<<pageShift
+}
+
+// frameAt is the frame behind a physical address that gpa made.
+func frameAt(a hypercall.GPA) frame { return frame((a - kvm.MemoryBase) >> pageShift) }
+
+// discard gives the host pages of frames back; they read as zero, and what a
+// vCPU knows of translations to them is void (MADV_DONTNEED reaches KVM's MMU
+// notifier).
+func (m *memory) discard(f frame, n int) error {
+	return unix.Madvise(m.run(f, n), unix.MADV_DONTNEED)
+}
+
+// refresh keeps the contents of frames and voids what a vCPU knows of
+// translations to them: taking the host's own right to write away and giving
+// it back runs the MMU notifier over them.
+func (m *memory) refresh(f frame, n int) error {
+	if err := unix.Mprotect(m.run(f, n), unix.PROT_READ); err != nil {
+		return err
+	}
+	return unix.Mprotect(m.run(f, n), unix.PROT_READ|unix.PROT_WRITE)
+}
+
+// sharedInfo and vcpuInfo see the frames of the shared pages as what they are.
+// Safe because both fit a page and contain no pointers.
+func (m *memory) sharedInfo(f frame) *hypercall.SharedInfo {
+	return (*hypercall.SharedInfo)(unsafe.Pointer(unsafe.SliceData(m.page(f))))
+}
+
+func (m *memory) vcpuInfo(f frame) *hypercall.VCPUInfo {
+	return (*hypercall.VCPUInfo)(unsafe.Pointer(unsafe.SliceData(m.page(f))))
+}
+
+// bytesOf is the memory of a structure of the contract. Safe for structures
+// without pointers, which package hypercall has only.
+func bytesOf[T any](v *T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v))
+}
+
+// appendPiece adds b to a list of pieces, joining neighbours in host memory.
+// Safe because both lie in the one mapping that memory owns.
+func appendPiece(list [][]byte, b []byte) [][]byte {
+	if n := len(list); n > 0 {
+		last := list[n-1]
+		if unsafe.Add(unsafe.Pointer(unsafe.SliceData(last)), len(last)) == unsafe.Pointer(unsafe.SliceData(b)) {
+			list[n-1] = unsafe.Slice(unsafe.SliceData(last), len(last)+len(b))
+			return list
+		}
+	}
+	return append(list, b)
+}

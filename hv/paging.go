@@ -1,0 +1,203 @@
+package hv
+
+import (
+	"github.com/pvrun/pvrun/hv/kvm"
+	"github.com/pvrun/pvrun/hypercall"
+)
+
+// Bits of a page-table entry (Intel SDM volume 3A, "4-Level Paging"). Bits 9
+// to 11 are software's in a present entry; in one that is not present the host
+// uses more of them.
+const (
+	ptePresent entry = 1 << 0
+	pteWrite   entry = 1 << 1
+	pteUser    entry = 1 << 2
+	pteFinal   entry = 1 << 9  // the image's text: no call changes it
+	pteLazy    entry = 1 << 10 // not present: a frame is taken at first touch
+	pteParked  entry = 1 << 11 // not present: the frame stays, nobody may touch it
+	pteNX      entry = 1 << 63
+	pteAddr    entry = 0x000f_ffff_ffff_f000
+)
+
+func (e entry) frame() frame { return frameAt(hypercall.GPA(e & pteAddr)) }
+
+// holds says whether the entry owns a frame.
+func (e entry) holds() bool { return e&(ptePresent|pteParked) != 0 }
+
+// pageTables are the guest's page tables, in frames that no guest mapping
+// covers. Tables are only ever added: a frame that has once been a table at
+// one place stays that table, since a host's shadow of it may outlive what it
+// said.
+//
+// Only not-present → present takes effect by itself. Every other change of an
+// entry is followed by invalidate, before the frames are used again.
+type pageTables struct {
+	mem  *memory
+	root frame
+	void []frame // frames whose old translations may still be known
+	gone []frame // the same, and nobody's any more
+}
+
+func newPageTables(m *memory) (*pageTables, error) {
+	root, ok := m.take()
+	if !ok {
+		return nil, errTooSmall
+	}
+	return &pageTables{mem: m, root: root}, nil
+}
+
+// slot is the last-level entry for an address. With create, missing tables are
+// made; nil when they are missing or cannot be.
+func (t *pageTables) slot(a uint64, create bool) *entry {
+	at := t.root
+	for shift := 39; shift > 12; shift -= 9 {
+		e := &t.mem.entries(at)[a>>shift&511]
+		v := e.load()
+		if v&ptePresent == 0 {
+			if !create {
+				return nil
+			}
+			f, ok := t.mem.take()
+			if !ok {
+				return nil
+			}
+			v = entry(f.gpa()) | ptePresent | pteWrite | pteUser
+			e.store(v)
+		}
+		at = v.frame()
+	}
+	return &t.mem.entries(at)[a>>12&511]
+}
+
+// tablesFor is how many new tables a range may need at the most.
+func tablesFor(pages uint64) uint64 { return pages/512 + pages/512/512 + 6 }
+
+// mapSystem maps the machine's own pages, for ring 0 only.
+func (t *pageTables) mapSystem(first frame) error {
+	for i := range kvm.SystemPages {
+		e := t.slot(kvm.SystemGVA+uint64(i)*pageSize, true)
+		if e == nil {
+			return errTooSmall
+		}
+		v := entry((first + frame(i)).gpa()) | ptePresent | pteWrite
+		if kvm.SystemPageExecutable(i) {
+			v &^= pteWrite
+		} else {
+			v |= pteNX
+		}
+		e.store(v)
+	}
+	return nil
+}
+
+// mapFrames maps n frames in a row at a, where nothing is mapped yet.
+func (t *pageTables) mapFrames(a hypercall.GVA, first frame, n int, bits entry) error {
+	for i := range n {
+		e := t.slot(uint64(a)+uint64(i)*pageSize, true)
+		if e == nil {
+			return errTooSmall
+		}
+		e.store(entry((first + frame(i)).gpa()) | ptePresent | pteUser | bits)
+	}
+	return nil
+}
+
+// each calls f for every entry of a range. Without create, entries whose table
+// is missing are passed as nil.
+func (t *pageTables) each(r pageRange, create bool, f func(a uint64, e *entry) hypercall.Status) hypercall.Status {
+	for a := r.start; a < r.end; {
+		stop := min(r.end, a&^(1<<21-1)+1<<21)
+		e := t.slot(a, create)
+		if e == nil && create {
+			return hypercall.ENOMEM
+		}
+		table := (*[512]entry)(nil)
+		if e != nil {
+			table = t.tableOf(a)
+		}
+		for ; a < stop; a += pageSize {
+			if table != nil {
+				e = &table[a>>12&511]
+			}
+			if s := f(a, e); s != 0 {
+				return s
+			}
+		}
+	}
+	return 0
+}
+
+// tableOf is the last-level table of an address whose slot exists.
+func (t *pageTables) tableOf(a uint64) *[512]entry {
+	at := t.root
+	for shift := 39; shift > 12; shift -= 9 {
+		at = t.mem.entries(at)[a>>shift&511].load().frame()
+	}
+	return t.mem.entries(at)
+}
+
+// clear takes a mapping away. The frame is released by invalidate.
+func (t *pageTables) clear(e *entry) {
+	v := e.load()
+	if v == 0 {
+		return
+	}
+	e.store(0)
+	if !v.holds() {
+		return
+	}
+	f := v.frame()
+	if t.mem.drop(f) {
+		t.gone = append(t.gone, f)
+	} else {
+		t.void = append(t.void, f)
+	}
+}
+
+// set gives a page that holds a frame other permissions.
+func (t *pageTables) set(e *entry, bits entry) {
+	old := e.load()
+	v := old&pteAddr | bits
+	if old&ptePresent != 0 && v != old {
+		t.void = append(t.void, old.frame())
+	}
+	e.store(v)
+}
+
+// invalidate makes all changes since the last call real. It is the one door
+// through which a live entry changes.
+func (t *pageTables) invalidate() error {
+	err := forRuns(t.void, t.mem.refresh)
+	if e := forRuns(t.gone, t.mem.discard); err == nil {
+		err = e
+	}
+	for _, f := range t.gone {
+		t.mem.release(f)
+	}
+	t.void, t.gone = t.void[:0], t.gone[:0]
+	return err
+}
+
+// forRuns calls f for each run of ascending neighbours.
+func forRuns(list []frame, f func(first frame, n int) error) error {
+	for len(list) > 0 {
+		n := 1
+		for n < len(list) && list[n] == list[0]+frame(n) {
+			n++
+		}
+		if err := f(list[0], n); err != nil {
+			return err
+		}
+		list = list[n:]
+	}
+	return nil
+}
+
+// fill puts a fresh zeroed frame behind an entry that is not present.
+func (t *pageTables) fill(e *entry, bits entry) bool {
+	f, ok := t.mem.take()
+	if ok {
+		e.store(entry(f.gpa()) | bits)
+	}
+	return ok
+}

@@ -1,0 +1,215 @@
+package hv
+
+import (
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/pvrun/pvrun/hv/engine"
+	"github.com/pvrun/pvrun/hypercall"
+	"golang.org/x/sys/unix"
+)
+
+// Stats is what a machine did, as `pvrun run --stats` writes it. It is
+// complete when Run has returned.
+type Stats struct {
+	Mode    string `json:"mode"`    // "pv"
+	Engine  string `json:"engine"`  // "kvm"
+	Backend string `json:"backend"` // the kernel module behind /dev/kvm
+
+	Exits  ExitStats           `json:"exits"`
+	KVM    map[string][]uint64 `json:"kvm,omitempty"` // the kernel's own, unaltered
+	TimeNS TimeStats           `json:"time_ns"`
+	Memory MemoryStats         `json:"memory"`
+
+	ExitCode int `json:"exit_code"` // 128+n when signal n ended the program
+}
+
+// ExitStats counts returns of the vCPU to user space.
+type ExitStats struct {
+	Total      uint64            `json:"total"`                  // KVM_RUN returns
+	BeforeMain uint64            `json:"before_main"`            // of these, before main.main
+	ByReason   map[string]uint64 `json:"by_reason"`              // sums to Total
+	HandlerNS  map[string]uint64 `json:"handler_ns"`             // time spent answering, by reason
+	Multicall  map[string]uint64 `json:"in_multicall,omitempty"` // calls inside multicalls: no exits
+}
+
+// TimeStats are durations in ns.
+type TimeStats struct {
+	Create int64 `json:"create"`  // machine
+	Load   int64 `json:"load"`    // image
+	ToMain int64 `json:"to_main"` // from the first entry to main.main; 0 if never reached
+	Run    int64 `json:"run"`     // first entry to end
+	Total  int64 `json:"total"`
+}
+
+// MemoryStats are sizes in bytes.
+type MemoryStats struct {
+	Guest        int64 `json:"guest_bytes"`         // the machine's memory
+	GuestTouched int64 `json:"guest_touched_bytes"` // of it, backed by host memory at the end
+	HostRSS      int64 `json:"host_rss_bytes"`      // the whole host process at the end
+}
+
+// counters is where Stats is collected. Only the vCPU's thread writes it.
+type counters struct {
+	exits, before uint64
+	calls         [hypercall.CallEnd]counter // [0]: numbers that are none
+	page, fault   counter
+	others        [engine.Reasons]counter
+	nested        [hypercall.CallEnd]uint64
+
+	create, load, run, toMain time.Duration
+	final                     Stats
+}
+
+type counter struct {
+	n  uint64
+	ns int64
+}
+
+// exitTimer measures the answer to one exit.
+type exitTimer struct {
+	c  *counters
+	at int64
+}
+
+func (c *counters) begin(vm *VM) exitTimer {
+	c.exits++
+	if atomic.LoadUint64(&vm.shared.MainTSC) == 0 {
+		c.before++
+	}
+	return exitTimer{c, vm.clock.now()}
+}
+
+func (t exitTimer) end(k *counter, now int64) {
+	k.n++
+	k.ns += now - t.at
+}
+
+func (t exitTimer) hypercall(call hypercall.Call, now int64) {
+	if call >= hypercall.CallEnd {
+		call = 0
+	}
+	t.end(&t.c.calls[call], now)
+}
+
+func (t exitTimer) exception(page bool, now int64) {
+	if page {
+		t.end(&t.c.page, now)
+	} else {
+		t.end(&t.c.fault, now)
+	}
+}
+
+func (c *counters) inMulticall(call hypercall.Call) {
+	if call < hypercall.CallEnd {
+		c.nested[call]++
+	}
+}
+
+// Stats returns what the machine has done. Call it after Run.
+func (vm *VM) Stats() Stats { return vm.stats.final }
+
+func (c *counters) finish(vm *VM, exit Exit, err error) {
+	s := &c.final
+	s.Mode, s.Engine, s.Backend = "pv", "kvm", Backend()
+	s.Exits = ExitStats{Total: c.exits, BeforeMain: c.before, ByReason: map[string]uint64{}, HandlerNS: map[string]uint64{}}
+	c.eachReason(func(name string, k counter) {
+		if k.n > 0 {
+			s.Exits.ByReason[name], s.Exits.HandlerNS[name] = k.n, uint64(k.ns)
+		}
+	})
+	for i, n := range c.nested {
+		if n > 0 {
+			if s.Exits.Multicall == nil {
+				s.Exits.Multicall = map[string]uint64{}
+			}
+			s.Exits.Multicall[hypercall.Call(i).String()] = n
+		}
+	}
+	if tsc := atomic.LoadUint64(&vm.shared.MainTSC); tsc != 0 {
+		c.toMain = time.Duration(max(0, vm.clock.at(tsc)-vm.clock.begun))
+	}
+	s.TimeNS = TimeStats{
+		Create: c.create.Nanoseconds(), Load: c.load.Nanoseconds(), Run: c.run.Nanoseconds(),
+		ToMain: c.toMain.Nanoseconds(), Total: (c.create + c.load + c.run).Nanoseconds(),
+	}
+	s.ExitCode = exitCode(exit, err)
+	s.Memory.Guest = vm.cfg.Memory
+	if vm.cfg.CollectKVMStats {
+		s.KVM = vm.cpu.hw.KernelStats()
+		s.Memory.GuestTouched, s.Memory.HostRSS = vm.mem.touched(), hostRSS()
+	}
+}
+
+func (c *counters) eachReason(f func(name string, k counter)) {
+	for i, k := range c.calls {
+		f("hypercall."+hypercall.Call(i).String(), k)
+	}
+	f("fault.page", c.page)
+	f("fault.exception", c.fault)
+	for i, k := range c.others {
+		f(engine.Reason(i).String(), k)
+	}
+}
+
+// Exit codes for what is not the program's own end (docs/README, "Exit codes").
+const (
+	CodeTimeout    = 124
+	CodeHostError  = 125
+	CodeGuestFault = 126
+)
+
+func exitCode(exit Exit, err error) int {
+	var fault *GuestFault
+	switch {
+	case errors.As(err, &fault):
+		return CodeGuestFault
+	case err != nil:
+		return CodeHostError
+	case exit.Signal != 0:
+		return 128 + exit.Signal
+	}
+	return exit.Code
+}
+
+// Backend names the kernel module behind /dev/kvm: kvm_intel, kvm_amd,
+// kvm_pvm, or "unknown".
+func Backend() string {
+	for _, name := range []string{"kvm_intel", "kvm_amd", "kvm_pvm"} {
+		if _, err := os.Stat("/sys/module/" + name); err == nil {
+			return name
+		}
+	}
+	return "unknown"
+}
+
+// touched counts the machine's pages that the host has backed, in bytes.
+func (m *memory) touched() int64 {
+	vec := make([]byte, len(m.data)>>pageShift)
+	if mincore(m.data, vec) != nil {
+		return 0
+	}
+	n := int64(0)
+	for _, v := range vec {
+		n += int64(v & 1)
+	}
+	return n << pageShift
+}
+
+// hostRSS is the process's resident memory, in bytes (proc_pid_statm(5)).
+func hostRSS() int64 {
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	f := strings.Fields(string(b))
+	if len(f) < 2 {
+		return 0
+	}
+	n, _ := strconv.ParseInt(f[1], 10, 64)
+	return n * int64(unix.Getpagesize())
+}
