@@ -1,0 +1,387 @@
+package guest
+
+import (
+	"unsafe"
+
+	"github.com/pvrun/pvrun/hypercall"
+)
+
+// region is a run of addresses that mmap gave out. What is mapped behind it
+// only the host knows: the guest keeps the addresses.
+type region struct {
+	start, end uintptr
+	reserved   bool // PROT_NONE: takes no memory
+}
+
+// regions is sorted and disjoint; owned by the vCPU.
+var regions struct {
+	at    uintptr // of the array: first until it is full, then kernel memory
+	n     int
+	cap   int
+	first [512]region
+	pool  struct{ next, end uintptr } // mapped already, not given out
+}
+
+const (
+	mmapBase = 0x7000_0000_0000 // where addresses without a hint come from
+	mmapEnd  = uintptr(hypercall.ReservedGVA)
+
+	// poolSize is mapped in one step, so that the runtime's many small
+	// allocations cost no exit each.
+	poolSize = 1 << 20
+	// eagerMax is up to how large an anonymous mapping takes its memory at
+	// once. Larger ones that nobody placed are mostly tables that stay
+	// nearly empty.
+	eagerMax = 512 << 10
+
+	maxRegions = 65530 // vm.max_map_count's default (Linux, proc_sys_vm(5))
+)
+
+// mmap flags and protections (Linux, asm-generic/mman-common.h).
+const (
+	protRead  = 1
+	protWrite = 2
+	protExec  = 4
+
+	mapShared         = 1
+	mapFixed          = 0x10
+	mapAnonymous      = 0x20
+	mapFixedNoReplace = 0x100000
+
+	madvDontneed = 4
+	madvFree     = 8
+)
+
+func pageUp(n uintptr) uintptr { return (n + hypercall.PageSize - 1) &^ (hypercall.PageSize - 1) }
+
+func initMemory() {
+	regions.at, regions.cap = uintptr(unsafe.Pointer(&regions.first)), len(regions.first)
+}
+
+// kernelAlloc returns fresh zeroed pages for the kernel itself, 0 if there are
+// none. They are never given back.
+func kernelAlloc(n uintptr) uintptr {
+	n = pageUp(n)
+	at := findFree(mmapBase, n)
+	if at == 0 || !insert(region{at, at + n, false}) || mapPages(at, n, hypercall.MapWrite) != 0 {
+		return 0
+	}
+	return at
+}
+
+func mapPages(at, n uintptr, flags hypercall.MapFlag) int64 {
+	return Hypercall(hypercall.CallMap, at, n, uintptr(flags), 0, 0, 0)
+}
+
+func mapFlags(prot uint32) hypercall.MapFlag {
+	var f hypercall.MapFlag
+	if prot&protRead != 0 {
+		f |= hypercall.MapRead
+	}
+	if prot&protWrite != 0 {
+		f |= hypercall.MapWrite
+	}
+	if prot&protExec != 0 {
+		f |= hypercall.MapExec
+	}
+	return f
+}
+
+func mmap(addr, n uintptr, prot, flags uint32) int64 {
+	if n == 0 || addr%hypercall.PageSize != 0 {
+		return -eINVAL
+	}
+	if flags&mapAnonymous == 0 {
+		return -eBADF // files are the library's door's
+	}
+	n = pageUp(n)
+	if n == 0 || n > mmapEnd {
+		return -eNOMEM
+	}
+	if flags&(mapFixed|mapFixedNoReplace) != 0 {
+		return mmapFixed(addr, n, prot, flags)
+	}
+	if prot == protRead|protWrite && n <= eagerMax && addr == 0 {
+		if at := fromPool(n); at != 0 {
+			return int64(at)
+		}
+	}
+	at := place(addr, n)
+	if at == 0 || !insert(region{at, at + n, prot == 0}) {
+		return -eNOMEM
+	}
+	return populate(at, n, prot, n > eagerMax)
+}
+
+// populate maps what a region promises; on failure the region is gone.
+func populate(at, n uintptr, prot uint32, lazy bool) int64 {
+	if prot == 0 {
+		return int64(at)
+	}
+	f := mapFlags(prot)
+	if lazy {
+		f |= hypercall.MapLazy
+	}
+	if r := mapPages(at, n, f); r != 0 {
+		remove(at, at+n)
+		return r
+	}
+	return int64(at)
+}
+
+func mmapFixed(at, n uintptr, prot, flags uint32) int64 {
+	if at < uintptr(hypercall.MinGVA) || at >= mmapEnd || n > mmapEnd-at {
+		return -eINVAL
+	}
+	if flags&mapFixedNoReplace != 0 && overlaps(at, at+n) {
+		return -eEXIST
+	}
+	if prot == 0 {
+		if r := unmapHost(at, at+n); r != 0 {
+			return r
+		}
+	}
+	if !remove(at, at+n) || !insert(region{at, at + n, prot == 0}) {
+		return -eNOMEM
+	}
+	return populate(at, n, prot, false)
+}
+
+// fromPool takes pages that are mapped already.
+func fromPool(n uintptr) uintptr {
+	p := &regions.pool
+	if p.end-p.next < n {
+		at := findFree(mmapBase, poolSize)
+		if at == 0 || mapPages(at, poolSize, hypercall.MapWrite) != 0 {
+			return 0
+		}
+		returnPool()
+		p.next, p.end = at, at+poolSize
+		if !insert(region{at, at + poolSize, true}) {
+			return 0
+		}
+	}
+	at := p.next
+	if !remove(at, at+n) || !insert(region{at, at + n, false}) {
+		return 0
+	}
+	p.next += n
+	return at
+}
+
+// returnPool gives the rest of a pool back before the next one is made.
+func returnPool() {
+	p := &regions.pool
+	if p.next < p.end {
+		unmapHost(p.next, p.end)
+		remove(p.next, p.end)
+	}
+}
+
+func munmap(at, n uintptr) int64 {
+	n = pageUp(n)
+	if at%hypercall.PageSize != 0 || n == 0 || at >= mmapEnd || n > mmapEnd-at {
+		return -eINVAL
+	}
+	if r := unmapHost(at, at+n); r != 0 {
+		return r
+	}
+	if !remove(at, at+n) {
+		return -eNOMEM
+	}
+	return 0
+}
+
+// unmapHost unmaps the parts of a range that may have memory behind them.
+func unmapHost(start, end uintptr) int64 {
+	for i := search(start); i < regions.n && all()[i].start < end; i++ {
+		r := all()[i]
+		if r.reserved && !inPool(r) {
+			continue
+		}
+		from, to := max(start, r.start), min(end, r.end)
+		if e := Hypercall(hypercall.CallUnmap, from, to-from, 0, 0, 0, 0); e != 0 {
+			return e
+		}
+	}
+	return 0
+}
+
+func inPool(r region) bool { return r.start < regions.pool.end && regions.pool.next < r.end }
+
+// mprotect changes permissions. Reserved addresses get their memory now,
+// lazily.
+func mprotect(at, n uintptr, prot uint32) int64 {
+	n = pageUp(n)
+	if at%hypercall.PageSize != 0 {
+		return -eINVAL
+	}
+	for end := at + n; at < end; {
+		i := search(at)
+		if i == regions.n || all()[i].start > at {
+			return -eNOMEM
+		}
+		r := all()[i]
+		to := min(end, r.end)
+		if e := protectRegion(r, at, to, prot); e != 0 {
+			return e
+		}
+		at = to
+	}
+	return 0
+}
+
+func protectRegion(r region, from, to uintptr, prot uint32) int64 {
+	if !r.reserved {
+		return Hypercall(hypercall.CallProtect, from, to-from, uintptr(mapFlags(prot)), 0, 0, 0)
+	}
+	if prot == 0 {
+		return 0
+	}
+	if !remove(from, to) || !insert(region{from, to, false}) {
+		return -eNOMEM
+	}
+	return mapPages(from, to-from, mapFlags(prot)|hypercall.MapLazy)
+}
+
+func madvise(at, n uintptr, advice uint32) int64 {
+	n = pageUp(n)
+	if advice != madvDontneed && advice != madvFree || n == 0 {
+		return 0
+	}
+	if at%hypercall.PageSize != 0 {
+		return -eINVAL
+	}
+	return Hypercall(hypercall.CallDiscard, at, n, 0, 0, 0, 0)
+}
+
+// search returns the first region that ends after a.
+func search(a uintptr) int {
+	lo, hi := 0, regions.n
+	for lo < hi {
+		mid := (lo + hi) / 2
+		if all()[mid].end > a {
+			hi = mid
+		} else {
+			lo = mid + 1
+		}
+	}
+	return lo
+}
+
+func overlaps(start, end uintptr) bool {
+	i := search(start)
+	return i < regions.n && all()[i].start < end
+}
+
+// place picks an address: the hint where it is free, else the lowest that is.
+func place(hint, n uintptr) uintptr {
+	if hint >= uintptr(Info().ImageEnd) && hint < mmapEnd && n <= mmapEnd-hint && !overlaps(hint, hint+n) {
+		return hint
+	}
+	return findFree(mmapBase, n)
+}
+
+func findFree(from, n uintptr) uintptr {
+	at := from
+	for i := search(from); i < regions.n; i++ {
+		if all()[i].start >= at && all()[i].start-at >= n {
+			break
+		}
+		at = max(at, all()[i].end)
+	}
+	if at >= mmapEnd || n > mmapEnd-at {
+		return 0
+	}
+	return at
+}
+
+// insert adds a region where none is, joining it with like neighbours.
+func insert(r region) bool {
+	i := search(r.start)
+	list := all()
+	before := i > 0 && list[i-1].end == r.start && list[i-1].reserved == r.reserved
+	after := i < len(list) && list[i].start == r.end && list[i].reserved == r.reserved
+	switch {
+	case before && after:
+		list[i-1].end = list[i].end
+		closeGap(i)
+	case before:
+		list[i-1].end = r.end
+	case after:
+		list[i].start = r.start
+	default:
+		if !openGap(i) {
+			return false
+		}
+		all()[i] = r
+	}
+	return true
+}
+
+// remove forgets a range; whatever reaches beyond it stays.
+func remove(start, end uintptr) bool {
+	for i := search(start); i < regions.n && all()[i].start < end; {
+		r := &all()[i]
+		switch {
+		case r.start < start && r.end > end:
+			if !openGap(i + 1) {
+				return false
+			}
+			r = &all()[i]
+			all()[i+1] = region{end, r.end, r.reserved}
+			r.end = start
+			return true
+		case r.start < start:
+			r.end = start
+			i++
+		case r.end > end:
+			r.start = end
+			return true
+		default:
+			closeGap(i)
+		}
+	}
+	return true
+}
+
+func closeGap(i int) {
+	list := all()
+	copy(list[i:], list[i+1:])
+	regions.n--
+}
+
+// openGap makes room at i.
+func openGap(i int) bool {
+	if regions.n == regions.cap && !growRegions() {
+		return false
+	}
+	regions.n++
+	list := all()
+	copy(list[i+1:], list[i:])
+	return true
+}
+
+// all is the list as it is now.
+func all() []region {
+	return unsafe.Slice((*region)(unsafe.Pointer(regions.at)), regions.cap)[:regions.n]
+}
+
+// regionMemory is where the list lives once it has outgrown its first array.
+const regionMemory = mmapEnd - 1<<32
+
+// growRegions moves the list to an array of twice the size.
+func growRegions() bool {
+	n := 2 * regions.cap
+	if n > 2*maxRegions {
+		return false
+	}
+	size := pageUp(uintptr(n) * unsafe.Sizeof(region{}))
+	at := regionMemory + 2*size
+	if mapPages(at, size, hypercall.MapWrite) != 0 {
+		return false
+	}
+	copy(unsafe.Slice((*region)(unsafe.Pointer(at)), n), all())
+	regions.at, regions.cap = at, n
+	return true
+}

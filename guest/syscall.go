@@ -1,0 +1,265 @@
+package guest
+
+import (
+	"unsafe"
+
+	"github.com/pvrun/pvrun/hypercall"
+)
+
+// System calls that the runtime's door answers (Linux,
+// arch/x86/entry/syscalls/syscall_64.tbl).
+const (
+	sysRead             = 0
+	sysWrite            = 1
+	sysClose            = 3
+	sysMmap             = 9
+	sysMprotect         = 10
+	sysMunmap           = 11
+	sysRtSigaction      = 13
+	sysRtSigprocmask    = 14
+	sysRtSigreturn      = 15
+	sysSchedYield       = 24
+	sysMadvise          = 28
+	sysNanosleep        = 35
+	sysSetitimer        = 38
+	sysGetpid           = 39
+	sysExit             = 60
+	sysClone            = 56
+	sysKill             = 62
+	sysFcntl            = 72
+	sysGettimeofday     = 96
+	sysGetuid           = 102
+	sysGetgid           = 104
+	sysGeteuid          = 107
+	sysGetegid          = 108
+	sysGetppid          = 110
+	sysGetpgrp          = 111
+	sysSigaltstack      = 131
+	sysPrctl            = 157
+	sysArchPrctl        = 158
+	sysGettid           = 186
+	sysTkill            = 200
+	sysFutex            = 202
+	sysSchedGetaffinity = 204
+	sysClockGettime     = 228
+	sysExitGroup        = 231
+	sysEpollCtl         = 233
+	sysTgkill           = 234
+	sysEpollPwait       = 281
+	sysEventfd2         = 290
+	sysEpollCreate1     = 291
+
+	// The library's door's own, beyond all of Linux's.
+	sysPollable = 1 << 16
+	sysNotify   = 1<<16 + 1
+)
+
+// processID is what getpid says: a machine's first process.
+const processID = 1
+
+// systemCall answers the running thread's call, or makes the thread wait.
+func systemCall() {
+	t := running()
+	f := &t.frame
+	nr := f.rax
+	r := dispatch(t, nr, f)
+	if nr != sysRtSigreturn && t.run == threadRunning {
+		f.rax = uintptr(r)
+	}
+	if nr == sysSchedYield {
+		yield(t)
+	}
+	takeEvents()
+	if sleepers != 0 {
+		wakeSleepers(monotonic())
+	}
+	finish()
+}
+
+func dispatch(t *thread, nr uintptr, f *frame) int64 {
+	switch nr {
+	case sysFutex:
+		return futex(t, f.rdi, uint32(f.rsi), uint32(f.rdx), f.r10)
+	case sysMmap:
+		return mmap(f.rdi, f.rsi, uint32(f.rdx), uint32(f.r10))
+	case sysMunmap:
+		return munmap(f.rdi, f.rsi)
+	case sysMprotect:
+		return mprotect(f.rdi, f.rsi, uint32(f.rdx))
+	case sysMadvise:
+		return madvise(f.rdi, f.rsi, uint32(f.rdx))
+	case sysNanosleep:
+		return nanosleep(t, (*timespec)(unsafe.Pointer(f.rdi)))
+	case sysClockGettime:
+		return clockGettime(int32(f.rdi), (*timespec)(unsafe.Pointer(f.rsi)))
+	case sysGettimeofday:
+		return gettimeofday((*timeval)(unsafe.Pointer(f.rdi)))
+	case sysEpollPwait, sysEpollCtl, sysEpollCreate1, sysEventfd2, sysPollable, sysNotify:
+		return dispatchPoll(t, nr, f)
+	case sysRead, sysWrite, sysClose, sysFcntl:
+		return dispatchFile(nr, f)
+	case sysRtSigaction, sysRtSigprocmask, sysRtSigreturn, sysSigaltstack, sysTgkill, sysTkill, sysKill:
+		return dispatchSignal(t, nr, f)
+	}
+	return dispatchThread(t, nr, f)
+}
+
+func dispatchThread(t *thread, nr uintptr, f *frame) int64 {
+	switch nr {
+	case sysClone:
+		return clone(t, f.rsi)
+	case sysExit:
+		return exitThread(t, f.rdi)
+	case sysExitGroup:
+		return Hypercall(hypercall.CallExit, f.rdi&0xff, 0, 0, 0, 0, 0)
+	case sysGettid:
+		return int64(t.id)
+	case sysGetpid, sysGetpgrp:
+		return processID
+	case sysGetppid, sysGetuid, sysGetgid, sysGeteuid, sysGetegid, sysSchedYield, sysPrctl:
+		return 0
+	case sysArchPrctl:
+		return archPrctl(f.rdi, f.rsi)
+	case sysSchedGetaffinity:
+		return affinity(f.rsi, (*uint64)(unsafe.Pointer(f.rdx)))
+	case sysSetitimer:
+		return 0 // profiling by timer is not there yet; a timer that never fires harms nobody
+	}
+	return -eNOSYS
+}
+
+func dispatchPoll(t *thread, nr uintptr, f *frame) int64 {
+	switch nr {
+	case sysEpollPwait:
+		return epollWait(t, f.rsi, int32(f.rdx), int32(f.r10))
+	case sysEpollCtl:
+		return epollCtl(int32(f.rsi), int32(f.rdx), (*epollEvent)(unsafe.Pointer(f.r10)))
+	case sysEpollCreate1:
+		return int64(fdEpoll)
+	case sysEventfd2:
+		return int64(fdEvent)
+	case sysPollable:
+		return setPollable(int32(f.rdi), f.rsi != 0)
+	}
+	return notify(int32(f.rdi), uint32(f.rsi))
+}
+
+// dispatchFile is the few descriptors that the runtime itself touches: stdout
+// and stderr for print and fatal errors, and its eventfd.
+func dispatchFile(nr uintptr, f *frame) int64 {
+	fd := int32(f.rdi)
+	switch {
+	case nr == sysWrite && (fd == 1 || fd == 2):
+		return consoleWrite(fd, f.rsi, f.rdx)
+	case nr == sysWrite && fd == fdEvent:
+		return eventfdWrite(*(*uint64)(unsafe.Pointer(f.rsi)))
+	case nr == sysRead && fd == fdEvent:
+		return eventfdRead((*uint64)(unsafe.Pointer(f.rsi)))
+	case nr == sysFcntl && fd >= 0 && fd <= 2, nr == sysClose && fd >= fdEpoll:
+		return 0
+	}
+	return -eBADF
+}
+
+func dispatchSignal(t *thread, nr uintptr, f *frame) int64 {
+	switch nr {
+	case sysRtSigaction:
+		return setAction(int32(f.rdi), (*sigaction)(unsafe.Pointer(f.rsi)), (*sigaction)(unsafe.Pointer(f.rdx)))
+	case sysRtSigprocmask:
+		return setMask(t, int32(f.rdi), (*uint64)(unsafe.Pointer(f.rsi)), (*uint64)(unsafe.Pointer(f.rdx)))
+	case sysRtSigreturn:
+		sigreturn(t)
+		return 0
+	case sysSigaltstack:
+		return setAltStack(t, (*stackT)(unsafe.Pointer(f.rdi)), (*stackT)(unsafe.Pointer(f.rsi)))
+	case sysKill:
+		return kill(int32(f.rdi), int32(f.rsi))
+	case sysTkill:
+		return killThread(int32(f.rdi), int32(f.rsi))
+	}
+	if int32(f.rdi) != processID {
+		return -eSRCH
+	}
+	return killThread(int32(f.rsi), int32(f.rdx))
+}
+
+func kill(pid, sig int32) int64 {
+	switch {
+	case sig < 0 || sig > signals:
+		return -eINVAL
+	case pid != processID && pid != 0 && pid != -1 && pid != -processID:
+		return -eSRCH
+	case sig != 0:
+		raiseProcess(bit(sig))
+	}
+	return 0
+}
+
+func killThread(id, sig int32) int64 {
+	t := threadByID(id)
+	switch {
+	case t == nil:
+		return -eSRCH
+	case sig < 0 || sig > signals:
+		return -eINVAL
+	case sig != 0:
+		raiseThread(t, sig)
+	}
+	return 0
+}
+
+func nanosleep(t *thread, ts *timespec) int64 {
+	block(t, waitSleep, after(ts))
+	return 0
+}
+
+func gettimeofday(tv *timeval) int64 {
+	ns := Wall()
+	tv.sec, tv.usec = ns/1e9, ns%1e9/1e3
+	return 0
+}
+
+func exitThread(t *thread, code uintptr) int64 {
+	if threads.live == 1 {
+		return Hypercall(hypercall.CallExit, code&0xff, 0, 0, 0, 0, 0)
+	}
+	freeThread(t)
+	return 0
+}
+
+// archSetFS is ARCH_SET_FS (arch_prctl(2)).
+const archSetFS = 0x1002
+
+// archPrctl is how the runtime says where its first thread-local word is. The
+// kernel's g runs now, so that is what moves along; leave then stores the
+// thread's.
+func archPrctl(op, base uintptr) int64 {
+	if op != archSetFS {
+		return -eINVAL
+	}
+	moveTLS(base)
+	return 0
+}
+
+// affinity says that there is one CPU.
+func affinity(n uintptr, set *uint64) int64 {
+	if n < 8 {
+		return -eINVAL
+	}
+	*set = 1
+	return 8
+}
+
+// consoleWrite is for the runtime's own messages, which are written wherever
+// they come up: if the host's end is full, the whole machine waits.
+func consoleWrite(fd int32, buf, n uintptr) int64 {
+	for {
+		r := Hypercall(hypercall.CallConsoleWrite, uintptr(fd), buf, min(n, hypercall.MaxConsole), 0, 0, 0)
+		if r != -eAGAIN {
+			return r
+		}
+		forever := int64(hypercall.Forever)
+		Hypercall(hypercall.CallBlock, uintptr(forever), 0, 0, 0, 0, 0)
+		takeEvents()
+	}
+}
