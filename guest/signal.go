@@ -283,6 +283,7 @@ func pushSignal(t *thread, sig int32, info sigInfo, act *sigaction) {
 	f := (*signalFrame)(unsafe.Pointer(sp))
 	f.restorer = act.restorer
 	saveContext(&f.uc, t, fpstate)
+	f.uc.link = sp
 	f.uc.trapno, f.uc.err, f.uc.cr2 = faultOf(info)
 	f.info = info
 	t.frame.rip, t.frame.rsp, t.frame.rflags = act.handler, sp, 2
@@ -316,11 +317,9 @@ func saveContext(uc *ucontext, t *thread, fpstate uintptr) {
 	}
 }
 
-// sigreturn goes back to what a signal interrupted. Its CALL pushed one word
-// below the frame, and the handler's RET popped the restorer.
+// sigreturn goes back to what a signal interrupted.
 func sigreturn(t *thread) {
-	f := (*signalFrame)(unsafe.Pointer(t.frame.rsp - unsafe.Sizeof(uintptr(0))))
-	uc := &f.uc
+	uc := &findSignalFrame(t.frame.rsp).uc
 	t.frame = frame{
 		rax: uc.rax, rbx: uc.rbx, rcx: uc.rcx, rdx: uc.rdx, rsi: uc.rsi, rdi: uc.rdi, rbp: uc.rbp, rsp: uc.rsp,
 		r8: uc.r8, r9: uc.r9, r10: uc.r10, r11: uc.r11, r12: uc.r12, r13: uc.r13, r14: uc.r14, r15: uc.r15,
@@ -332,6 +331,20 @@ func sigreturn(t *thread) {
 		copyWords(t.state, uc.fpstate, threads.stateLen)
 		t.leave = leaveState
 	}
+}
+
+// findSignalFrame finds the frame from the stack pointer at rt_sigreturn: one
+// word above it after the handler's RET, and at it where the assembler has
+// given the restorer a frame pointer to push. The link tells.
+func findSignalFrame(sp uintptr) *signalFrame {
+	if f := (*signalFrame)(unsafe.Pointer(sp)); f.uc.link == sp {
+		return f
+	}
+	f := (*signalFrame)(unsafe.Pointer(sp - 8))
+	if f.uc.link != sp-8 {
+		crash("rt_sigreturn without a signal frame")
+	}
+	return f
 }
 
 // copyWords copies n bytes, a multiple of 8.

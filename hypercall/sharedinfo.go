@@ -49,7 +49,7 @@ type VCPUInfo struct {
 	Mask     uint32 // 1: no upcalls now
 	Pending  uint32 // bit n: event n has happened
 	Deadline int64  // monotonic ns of the next EventTimer; Forever for none.
-	// A running guest is told within one tick (10 ms), a blocked one by the
+	// A running guest is told within one tick, a blocked one by the
 	// deadline of its CallBlock.
 	Self GVA // this page's own address, stored by the host
 
@@ -69,8 +69,9 @@ const VCPUPrivate = 256
 const VectorEvent = 256
 
 // TickNS is the host's timer tick, in ns: how late EventTimer may reach a
-// guest that does not block.
-const TickNS = 10_000_000
+// guest that does not block. It is a little more than 10 ms so that a sleep of
+// 10 ms begun at one tick, as Go's sysmon does, is over at the next.
+const TickNS = 10_200_000
 
 var (
 	_ = [1]struct{}{}[unsafe.Sizeof(ClockInfo{})-40]

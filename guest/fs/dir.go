@@ -1,0 +1,160 @@
+package fs
+
+import "slices"
+
+// dir is a directory's entries. FS.tree guards it.
+type dir struct {
+	parent *inode
+	name   string // its own name in parent
+	dead   bool   // removed: nothing can be made in it
+
+	byName map[string]*dirent
+	// list has the entries in the order of their cookies, removed ones as
+	// entries without node until compact takes them.
+	list  []*dirent
+	holes int
+	last  int64 // last cookie given out
+
+	live liveDir // makes the entries at every use; nil for all but /proc/self/fd
+}
+
+// liveDir is a directory whose entries are made at each look.
+type liveDir interface {
+	lookup(name string) *inode
+	names() []string
+}
+
+// dirent is one name. Its cookie never changes, so that a reader of the
+// directory can go on from it whatever else happens.
+type dirent struct {
+	name   string
+	node   *inode // nil once removed
+	cookie int64
+}
+
+// Cookies of the two entries that every directory has.
+const (
+	cookieDot    = 1
+	cookieDotDot = 2
+)
+
+// find is the inode of a name in the directory, or nil.
+func (n *inode) find(name string) *inode {
+	d := n.dir
+	if d.live != nil {
+		return d.live.lookup(name)
+	}
+	if e := d.byName[name]; e != nil {
+		return e.node
+	}
+	return nil
+}
+
+// enter puts a new name into the directory; it must not be there.
+func (n *inode) enter(name string, child *inode) {
+	d := n.dir
+	if d.byName == nil {
+		d.byName = make(map[string]*dirent)
+		d.last = cookieDotDot
+	}
+	d.last++
+	e := &dirent{name: name, node: child, cookie: d.last}
+	d.byName[name] = e
+	d.list = append(d.list, e)
+	if child.isDir() {
+		child.dir.parent, child.dir.name = n, name
+		n.links(1)
+	}
+	n.changed(true)
+}
+
+// leave takes a name out of the directory. The child's own count of links is
+// the caller's business.
+func (n *inode) leave(name string) {
+	d := n.dir
+	e := d.byName[name]
+	delete(d.byName, name)
+	if e.node.isDir() {
+		n.links(-1)
+	}
+	e.node = nil
+	d.holes++
+	d.compact()
+	n.changed(true)
+}
+
+// swap puts another inode under a name that is there.
+func (n *inode) swap(name string, child *inode) {
+	e := n.dir.byName[name]
+	if e.node.isDir() != child.isDir() {
+		if child.isDir() {
+			n.links(1)
+		} else {
+			n.links(-1)
+		}
+	}
+	e.node = child
+	if child.isDir() {
+		child.dir.parent, child.dir.name = n, name
+	}
+	n.changed(true)
+}
+
+// compact drops removed entries when they are most of the list.
+func (d *dir) compact() {
+	if d.holes < 16 || d.holes*2 < len(d.list) {
+		return
+	}
+	kept := d.list[:0]
+	for _, e := range d.list {
+		if e.node != nil {
+			kept = append(kept, e)
+		}
+	}
+	clear(d.list[len(kept):])
+	d.list, d.holes = kept, 0
+}
+
+// after is the first live entry whose cookie is greater, or nil.
+func (d *dir) after(cookie int64) *dirent {
+	i, _ := slices.BinarySearchFunc(d.list, cookie+1, func(e *dirent, c int64) int {
+		return int(e.cookie - c)
+	})
+	for ; i < len(d.list); i++ {
+		if d.list[i].node != nil {
+			return d.list[i]
+		}
+	}
+	return nil
+}
+
+func (d *dir) empty() bool { return len(d.byName) == 0 && d.live == nil }
+
+// within is whether n is top or lies below it.
+func (n *inode) within(top *inode) bool {
+	for {
+		if n == top {
+			return true
+		}
+		if n.dir.parent == n || n.dir.parent == nil {
+			return false
+		}
+		n = n.dir.parent
+	}
+}
+
+// pathOf is a directory's absolute path, or ENOENT when it was removed.
+func (fs *FS) pathOf(n *inode) (string, Errno) {
+	s := ""
+	for n != fs.root {
+		if n.dir.dead || n.dir.parent == nil {
+			return "", ENOENT
+		}
+		s = "/" + n.dir.name + s
+		n = n.dir.parent
+	}
+	if s == "" {
+		s = "/"
+	}
+	return s, 0
+}

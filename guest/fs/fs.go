@@ -1,0 +1,103 @@
+package fs
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// FS is one file system with its descriptor table, as one process sees it.
+type FS struct {
+	host Host
+
+	// tree guards every directory's entries, the working directory and the
+	// root. Read paths share it, changes of names hold it alone.
+	tree  sync.RWMutex
+	built sync.Once
+	root  *inode
+	cwd   *inode
+
+	table table
+	mask  atomic.Uint32 // umask
+	inos  atomic.Uint64 // last inode number given out
+	space space
+	polls waitRoom
+	maps  mapped
+
+	hostname atomic.Pointer[string]
+}
+
+// New makes a file system with descriptors 0, 1 and 2 open on the console.
+// The tree is built at the first call that takes a path.
+func New(h Host) *FS {
+	fs := &FS{host: h}
+	fs.mask.Store(0o022)
+	fs.space.limit = int64(h.MemBytes / 2)
+	fs.polls.init()
+	fs.table.fs = fs
+	fs.hostname.Store(&fs.host.Hostname)
+	for i := 0; i < 3; i++ {
+		fs.table.fds = append(fs.table.fds, slot{file: fs.newConsole(i)})
+	}
+	return fs
+}
+
+// build makes the tree: the archive's files, then what must be there anyway.
+func (fs *FS) build() {
+	fs.root = fs.newDir(devRoot, 0o755)
+	fs.root.dir.parent = fs.root
+	fs.unpack(fs.host.Archive)
+	fs.mountDev()
+	fs.mountProc()
+	fs.mountTmp()
+	fs.defaultEtc()
+	fs.cwd = fs.firstDir()
+}
+
+// firstDir finds the first working directory, making it when it is missing:
+// a program started in a folder expects to be somewhere.
+func (fs *FS) firstDir() *inode {
+	if fs.host.Dir == "" {
+		return fs.root
+	}
+	return fs.makePath(fs.host.Dir)
+}
+
+// lockTree and rlockTree build the tree on first use and lock it.
+func (fs *FS) lockTree() {
+	fs.built.Do(fs.build)
+	fs.tree.Lock()
+}
+
+func (fs *FS) rlockTree() {
+	fs.built.Do(fs.build)
+	fs.tree.RLock()
+}
+
+// Umask sets the mask of permission bits and returns the old one.
+func (fs *FS) Umask(mask uint32) uint32 {
+	return fs.mask.Swap(mask & 0o777)
+}
+
+// Hostname is the machine's name.
+func (fs *FS) Hostname() string { return *fs.hostname.Load() }
+
+// SetHostname changes it.
+func (fs *FS) SetHostname(s string) { fs.hostname.Store(&s) }
+
+// space counts the pages that files hold, so that a program that fills the
+// disk gets ENOSPC and not an end by lack of memory.
+type space struct {
+	limit int64 // bytes; 0 for no limit
+	pages atomic.Int64
+}
+
+// take books n pages, or says that there are none.
+func (s *space) take(n int64) bool {
+	if s.pages.Add(n)*pageSize > s.limit && s.limit != 0 {
+		s.pages.Add(-n)
+		return false
+	}
+	return true
+}
+
+func (s *space) give(n int64) { s.pages.Add(-n) }

@@ -1,0 +1,65 @@
+package fs
+
+// Host is everything that the file system needs from outside. Functions are
+// called from any goroutine and must not call back into the FS, unless said.
+type Host struct {
+	// Now is the wall clock, ns since 1970.
+	Now func() int64
+	// Mono is the monotonic clock, ns since the machine started.
+	Mono func() int64
+	// Sleep parks the goroutine for ns.
+	Sleep func(ns int64)
+	// Entropy fills b with random bytes.
+	Entropy func(b []byte)
+
+	// ConsoleRead reads standard input: 0 bytes at its end, EAGAIN only when
+	// nonblock. It owns b only until it returns.
+	ConsoleRead func(b []byte, nonblock bool) (int, Errno)
+	// ConsoleWrite writes to standard output (1) or error (2).
+	ConsoleWrite func(fd int, b []byte, nonblock bool) (int, Errno)
+	// ConsoleReady is the readiness of stream 0, 1 or 2 as EPOLL bits. When it
+	// returns 0 it sees to it that [FS.ConsoleChanged] is called later.
+	ConsoleReady func(fd int) uint32
+	// ConsoleBuffered is how many bytes a ConsoleRead would find at once.
+	ConsoleBuffered func() int
+
+	// PollRegister and PollUnregister tell of the life of pollable
+	// descriptors, PollNotify of their becoming ready.
+	PollRegister   func(fd int32)
+	PollUnregister func(fd int32)
+	PollNotify     func(fd int32, events uint32)
+
+	// Pages is the memory behind MAP_SHARED; nil refuses such mappings.
+	Pages Pages
+
+	Facts
+}
+
+// Facts are the fixed things that files under /proc and /etc tell.
+type Facts struct {
+	Archive  []byte // the root file system, newc; never written, lives for ever
+	Args     []string
+	Env      []string
+	Dir      string // first working directory; "" is "/"
+	Hostname string
+	PID      int
+	CPUs     int
+	MemBytes uint64
+	TTY      uint32   // bit n: stream n is a terminal
+	BootID   [16]byte // identity of this machine
+}
+
+// Pages gives out page-aligned memory that can be mapped more than once.
+// Addresses are plain numbers, since none of it is Go's.
+type Pages interface {
+	// Alloc returns n zeroed pages, writable, or 0.
+	Alloc(n int) uintptr
+	// Free gives them back.
+	Free(addr uintptr, n int)
+	// Alias maps the n pages at src once more at dst, for prot.
+	Alias(dst, src uintptr, n, prot int) Errno
+	// Protect changes what n pages at dst allow, as far as they are mapped.
+	Protect(dst uintptr, n, prot int) Errno
+	// Hide makes n pages at dst inaccessible and keeps the range reserved.
+	Hide(dst uintptr, n int) Errno
+}

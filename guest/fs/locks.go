@@ -1,0 +1,256 @@
+package fs
+
+import (
+	"math"
+	"slices"
+	"sync"
+)
+
+// Flock is Linux's struct flock.
+type Flock struct {
+	Type   int16
+	Whence int16
+	Pad    int32
+	Start  int64
+	Len    int64
+	PID    int32
+	Pad2   int32
+}
+
+// rangeLock is a record lock on [start, end]. The owner is the FS for POSIX
+// locks, which belong to the process, and the *file for those of F_OFD_SETLK.
+type rangeLock struct {
+	owner      any
+	start, end int64
+	write      bool
+}
+
+// locks are an inode's locks. inode.mu guards them.
+type locks struct {
+	ranges  []rangeLock
+	sharing []*file // holders of a shared flock
+	alone   *file   // holder of the exclusive one
+	freed   *sync.Cond
+}
+
+// wait parks until some lock of the inode was given up. The caller holds n.mu.
+func (n *inode) waitLock() {
+	if n.locks.freed == nil {
+		n.locks.freed = sync.NewCond(&n.mu)
+	}
+	n.locks.freed.Wait()
+}
+
+func (l *locks) wake() {
+	if l.freed != nil {
+		l.freed.Broadcast()
+	}
+}
+
+// conflict is a lock of somebody else's that w cannot stand beside, or nil.
+func (l *locks) conflict(w rangeLock) *rangeLock {
+	for i := range l.ranges {
+		r := &l.ranges[i]
+		if r.owner != w.owner && (r.write || w.write) && r.start <= w.end && w.start <= r.end {
+			return r
+		}
+	}
+	return nil
+}
+
+// clear takes the owner's locks off [start, end], splitting at its edges.
+func (l *locks) clear(owner any, start, end int64) {
+	var rest []rangeLock
+	l.ranges = slices.DeleteFunc(l.ranges, func(r rangeLock) bool {
+		if r.owner != owner || r.start > end || start > r.end {
+			return false
+		}
+		if r.start < start {
+			rest = append(rest, rangeLock{owner, r.start, start - 1, r.write})
+		}
+		if r.end > end {
+			rest = append(rest, rangeLock{owner, end + 1, r.end, r.write})
+		}
+		return true
+	})
+	l.ranges = append(l.ranges, rest...)
+	l.wake()
+}
+
+// Lock does the lock commands of fcntl. F_GETLK stores what is in the way in
+// fl, or F_UNLCK.
+func (fs *FS) Lock(fd, cmd int, fl *Flock) Errno {
+	f, e := fs.getIO(fd)
+	if e != 0 {
+		return e
+	}
+	defer fs.put(f)
+	w, e := f.lockRange(cmd, fl)
+	if e != 0 {
+		return e
+	}
+	n := f.node
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if cmd == F_GETLK || cmd == F_OFD_GETLK {
+		n.locks.report(w, fl)
+		return 0
+	}
+	return n.lock(w, fl.Type, cmd == F_SETLKW || cmd == F_OFD_SETLKW)
+}
+
+// lock sets or frees a range. The caller holds n.mu.
+func (n *inode) lock(w rangeLock, typ int16, wait bool) Errno {
+	l := &n.locks
+	for typ != F_UNLCK && l.conflict(w) != nil {
+		if !wait {
+			return EAGAIN
+		}
+		n.waitLock()
+	}
+	l.clear(w.owner, w.start, w.end)
+	if typ != F_UNLCK {
+		l.ranges = append(l.ranges, w)
+	}
+	return 0
+}
+
+// report is F_GETLK.
+func (l *locks) report(w rangeLock, fl *Flock) {
+	r := l.conflict(w)
+	if r == nil {
+		fl.Type = F_UNLCK
+		return
+	}
+	*fl = Flock{Type: F_RDLCK, Start: r.start, PID: -1}
+	if r.write {
+		fl.Type = F_WRLCK
+	}
+	if r.end != math.MaxInt64 {
+		fl.Len = r.end - r.start + 1
+	}
+	if owner, ok := r.owner.(*FS); ok {
+		fl.PID = int32(owner.host.PID)
+	}
+}
+
+// lockRange checks a struct flock and turns it into a range.
+func (f *file) lockRange(cmd int, fl *Flock) (rangeLock, Errno) {
+	w := rangeLock{owner: f.fs, write: fl.Type == F_WRLCK}
+	if cmd >= F_OFD_GETLK {
+		w.owner = f
+		if fl.PID != 0 {
+			return w, EINVAL
+		}
+	}
+	set := cmd != F_GETLK && cmd != F_OFD_GETLK
+	switch {
+	case fl.Type < F_RDLCK || fl.Type > F_UNLCK:
+		return w, EINVAL
+	case set && fl.Type == F_RDLCK && !f.readable(), set && fl.Type == F_WRLCK && !f.writable():
+		return w, EBADF
+	}
+	var e Errno
+	w.start, w.end, e = f.span(fl)
+	return w, e
+}
+
+// span is the range of a struct flock; a negative length counts backwards and
+// 0 means to the end.
+func (f *file) span(fl *Flock) (start, end int64, e Errno) {
+	switch fl.Whence {
+	case SEEK_SET:
+	case SEEK_CUR:
+		f.mu.Lock()
+		start = f.off
+		f.mu.Unlock()
+	case SEEK_END:
+		start = f.size()
+	default:
+		return 0, 0, EINVAL
+	}
+	start += fl.Start
+	end = math.MaxInt64
+	switch {
+	case fl.Len > 0:
+		if start > math.MaxInt64-fl.Len+1 {
+			return 0, 0, EOVERFLOW
+		}
+		end = start + fl.Len - 1
+	case fl.Len < 0:
+		start, end = start+fl.Len, start-1
+	}
+	if start < 0 {
+		return 0, 0, EINVAL
+	}
+	return start, end, 0
+}
+
+// Flock locks a whole file for a description.
+func (fs *FS) Flock(fd, how int) Errno {
+	f, e := fs.getIO(fd)
+	if e != 0 {
+		return e
+	}
+	defer fs.put(f)
+	op := how &^ LOCK_NB
+	if op != LOCK_SH && op != LOCK_EX && op != LOCK_UN {
+		return EINVAL
+	}
+	n := f.node
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	// A conversion gives the old lock up first, as on Linux.
+	n.locks.unflock(f)
+	for op != LOCK_UN && n.locks.flocked(op == LOCK_EX) {
+		if how&LOCK_NB != 0 {
+			return EAGAIN
+		}
+		n.waitLock()
+	}
+	switch op {
+	case LOCK_SH:
+		n.locks.sharing = append(n.locks.sharing, f)
+	case LOCK_EX:
+		n.locks.alone = f
+	}
+	return 0
+}
+
+// flocked is whether another description's flock is in the way.
+func (l *locks) flocked(alone bool) bool {
+	return l.alone != nil || alone && len(l.sharing) > 0
+}
+
+func (l *locks) unflock(f *file) {
+	if l.alone == f {
+		l.alone = nil
+		l.wake()
+	}
+	if i := slices.Index(l.sharing, f); i >= 0 {
+		l.sharing = slices.Delete(l.sharing, i, i+1)
+		l.wake()
+	}
+}
+
+// dropPosixLocks happens when any descriptor of the inode is closed: the
+// well-known trap of POSIX record locks.
+func (f *file) dropPosixLocks() { f.dropRanges(f.fs) }
+
+func (f *file) dropRanges(owner any) {
+	n := f.node
+	n.mu.Lock()
+	if len(n.locks.ranges) > 0 {
+		n.locks.clear(owner, 0, math.MaxInt64)
+	}
+	n.mu.Unlock()
+}
+
+// dropLocks ends the locks that belong to the description.
+func (f *file) dropLocks() {
+	f.dropRanges(f)
+	n := f.node
+	n.mu.Lock()
+	n.locks.unflock(f)
+	n.mu.Unlock()
+}

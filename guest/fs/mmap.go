@@ -1,0 +1,164 @@
+package fs
+
+import (
+	"slices"
+	"sync"
+)
+
+// mapped lists the inodes that shared mappings show.
+type mapped struct {
+	mu    sync.Mutex
+	nodes []*inode
+}
+
+// Protections of a mapping, as mmap has them.
+const (
+	protRead  = 1
+	protWrite = 2
+)
+
+// Map shows a file at [addr, addr+length), an inaccessible range that the
+// caller reserved; off is a multiple of the page size.
+func (fs *FS) Map(fd int, addr uintptr, length uint64, off int64, prot int) Errno {
+	f, e := fs.getIO(fd)
+	if e != 0 {
+		return e
+	}
+	defer fs.put(f)
+	n := f.node
+	switch {
+	case !f.readable() || prot&protWrite != 0 && !f.writable():
+		return EACCES
+	case !n.isReg() || n.text != nil || fs.host.Pages == nil:
+		return ENODEV
+	case off < 0 || length > MaxFile || off > MaxFile-int64(length):
+		return EOVERFLOW
+	}
+	fs.maps.mu.Lock()
+	defer fs.maps.mu.Unlock()
+	m := &mapping{n, addr, off / pageSize, pagesOf(int64(length)), prot}
+	if e := n.mapIn(m); e != 0 {
+		return e
+	}
+	if !slices.Contains(fs.maps.nodes, n) {
+		fs.maps.nodes = append(fs.maps.nodes, n)
+	}
+	return 0
+}
+
+// mapIn adds a mapping and fills it as far as the file goes.
+func (n *inode) mapIn(m *mapping) Errno {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	d := &n.data
+	if d.share == nil {
+		d.share = &share{pages: n.fs.host.Pages}
+	}
+	s := d.share
+	s.maps = append(s.maps, m)
+	e := s.present(d, m.first, min(m.first+m.n, pagesOf(d.size)))
+	if e != 0 {
+		s.maps = s.maps[:len(s.maps)-1]
+		return e
+	}
+	n.opens++
+	return 0
+}
+
+// shown is how many pages the file has to show. The caller holds n.mu.
+func (n *inode) shown() int64 { return pagesOf(n.data.size) }
+
+// MayMap is whether a descriptor can be mapped privately.
+func (fs *FS) MayMap(fd int) Errno {
+	f, e := fs.getIO(fd)
+	if e != 0 {
+		return e
+	}
+	defer fs.put(f)
+	switch {
+	case !f.readable():
+		return EACCES
+	case f.stream == device(devZero):
+		return 0
+	case f.stream != nil || !f.node.isReg():
+		return ENODEV
+	}
+	return 0
+}
+
+// Unmap takes [addr, addr+length) out of the shared mappings; the range stays
+// reserved. It is called before every munmap and every fixed mmap.
+func (fs *FS) Unmap(addr uintptr, length uint64) {
+	fs.eachMapped(addr, length, func(s *share, m *mapping) {
+		s.pages.Hide(m.addr, int(m.n))
+		i := slices.Index(s.maps, m)
+		s.maps = slices.Delete(s.maps, i, i+1)
+	})
+}
+
+// Protect changes what the shared mappings in a range allow. It is false when
+// there are none.
+func (fs *FS) Protect(addr uintptr, length uint64, prot int) (bool, Errno) {
+	var fail Errno
+	found := fs.eachMapped(addr, length, func(s *share, m *mapping) {
+		m.prot = prot
+		// Only what the file has is mapped.
+		n := min(m.n, m.node.shown()-m.first)
+		if n <= 0 {
+			return
+		}
+		if e := s.pages.Protect(m.addr, int(n), prot); e != 0 {
+			fail = e
+		}
+	})
+	return found, fail
+}
+
+// Shared is whether a shared mapping lies in a range.
+func (fs *FS) Shared(addr uintptr, length uint64) bool {
+	return fs.eachMapped(addr, length, func(*share, *mapping) {})
+}
+
+// eachMapped calls do for every mapping in a range, cut at its edges, and is
+// true when there was one.
+func (fs *FS) eachMapped(addr uintptr, length uint64, do func(*share, *mapping)) bool {
+	fs.maps.mu.Lock()
+	defer fs.maps.mu.Unlock()
+	end := addr + uintptr(length+pageSize-1)&^(pageSize-1)
+	found := false
+	fs.maps.nodes = slices.DeleteFunc(fs.maps.nodes, func(n *inode) bool {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		s := n.data.share
+		before := len(s.maps)
+		s.split(addr)
+		s.split(end)
+		for _, m := range slices.Clone(s.maps) {
+			if m.addr >= addr && m.addr < end {
+				found = true
+				do(s, m)
+			}
+		}
+		// A mapping cut in two holds the inode twice.
+		n.opens += len(s.maps) - before
+		if len(s.maps) > 0 {
+			return false
+		}
+		n.reap()
+		return true
+	})
+	return found
+}
+
+// split cuts the mapping around addr in two.
+func (s *share) split(addr uintptr) {
+	for _, m := range s.maps {
+		k := int64(addr-m.addr) / pageSize
+		if addr <= m.addr || k >= m.n {
+			continue
+		}
+		s.maps = append(s.maps, &mapping{m.node, addr, m.first + k, m.n - k, m.prot})
+		m.n = k
+		return
+	}
+}

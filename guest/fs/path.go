@@ -1,0 +1,260 @@
+package fs
+
+import "strings"
+
+// place is where a path led.
+type place struct {
+	dir  *inode // the directory of the last component
+	name string // the last component; "" for the root, "." and ".." as such
+	node *inode // what is there, nil when nothing is
+	// slash is whether the path ended in one: then node is a directory, or
+	// nothing, or (walks for a parent only) anything.
+	slash bool
+}
+
+// plain is whether the last component is a name that can be made or removed.
+func (p *place) plain() bool { return p.name != "" && p.name != "." && p.name != ".." }
+
+// Ways to walk.
+const (
+	walkFollow = 1 << iota // follow a symbolic link at the end
+	walkParent             // want the last component's directory: never follow
+)
+
+// walker is one walk along a path.
+type walker struct {
+	fs      *FS
+	top     *inode // where "/" and ".." end; the root but for RESOLVE_IN_ROOT
+	how     int
+	resolve uint64
+	links   int
+}
+
+// walk resolves a path from base. The caller holds FS.tree.
+func (fs *FS) walk(base *inode, path string, how int) (place, Errno) {
+	w := walker{fs: fs, top: fs.root, how: how}
+	return w.run(base, path)
+}
+
+func (w *walker) run(cur *inode, path string) (place, Errno) {
+	if path == "" {
+		return place{}, ENOENT
+	}
+	if len(path) >= PATH_MAX {
+		return place{}, ENAMETOOLONG
+	}
+	if path[0] == '/' {
+		if w.resolve&RESOLVE_BENEATH != 0 {
+			return place{}, EXDEV
+		}
+		cur = w.top
+	}
+	p := place{dir: cur, node: cur}
+	for {
+		name, rest := cut(path)
+		if name == "" {
+			p.slash = p.slash || path != ""
+			return p, 0
+		}
+		next, e := w.step(&p, name, rest)
+		if e != 0 {
+			return place{}, e
+		}
+		path = next
+	}
+}
+
+// cut splits the first component off; rest keeps its leading slash.
+func cut(path string) (name, rest string) {
+	for path != "" && path[0] == '/' {
+		path = path[1:]
+	}
+	if i := strings.IndexByte(path, '/'); i >= 0 {
+		return path[:i], path[i:]
+	}
+	return path, ""
+}
+
+// step moves p by one component and returns the path that is left.
+func (w *walker) step(p *place, name, rest string) (string, Errno) {
+	cur := p.node
+	if cur == nil {
+		return "", ENOENT
+	}
+	if !cur.isDir() {
+		return "", ENOTDIR
+	}
+	if len(name) > NAME_MAX {
+		return "", ENAMETOOLONG
+	}
+	last := strings.Trim(rest, "/") == ""
+	*p = place{dir: cur, name: name}
+	switch name {
+	case ".":
+		p.node = cur
+		return rest, 0
+	case "..":
+		return rest, w.up(p)
+	}
+	p.node = cur.find(name)
+	if p.node == nil && !last {
+		return "", ENOENT
+	}
+	if p.node != nil && p.node.isLink() && (!last || w.follows(rest)) {
+		return w.link(p, rest)
+	}
+	return rest, w.checkEnd(p, last, rest)
+}
+
+// follows is whether a link that ends the path is followed.
+func (w *walker) follows(rest string) bool {
+	return w.how&walkParent == 0 && (w.how&walkFollow != 0 || rest != "")
+}
+
+// checkEnd refuses a file that the path uses as a directory.
+func (w *walker) checkEnd(p *place, last bool, rest string) Errno {
+	if p.node == nil || p.node.isDir() || (last && rest == "") {
+		return w.checkDev(p)
+	}
+	if last && w.how&walkParent != 0 {
+		return 0
+	}
+	return ENOTDIR
+}
+
+// checkDev refuses to leave a mount when openat2 asked for that.
+func (w *walker) checkDev(p *place) Errno {
+	if w.resolve&RESOLVE_NO_XDEV != 0 && p.node != nil && p.node.dev != p.dir.dev {
+		return EXDEV
+	}
+	return 0
+}
+
+// up follows "..". A removed directory still knows where it was.
+func (w *walker) up(p *place) Errno {
+	p.node = p.dir
+	if p.dir == w.top {
+		if w.resolve&RESOLVE_BENEATH != 0 {
+			return EXDEV
+		}
+		return 0
+	}
+	if parent := p.dir.dir.parent; parent != nil {
+		p.node = parent
+	}
+	return w.checkDev(p)
+}
+
+// link follows the symbolic link at p.
+func (w *walker) link(p *place, rest string) (string, Errno) {
+	w.links++
+	if w.links > maxSymlinks || w.resolve&RESOLVE_NO_SYMLINKS != 0 {
+		return "", ELOOP
+	}
+	n := p.node
+	if n.magic != nil {
+		return rest, w.jump(p, rest)
+	}
+	target := n.target
+	if target[0] == '/' {
+		if w.resolve&RESOLVE_BENEATH != 0 {
+			return "", EXDEV
+		}
+		p.dir = w.top
+	}
+	*p = place{dir: p.dir, node: p.dir}
+	if len(target)+len(rest) >= 2*PATH_MAX {
+		return "", ENAMETOOLONG
+	}
+	return target + rest, 0
+}
+
+// jump follows a link of /proc straight to its inode.
+func (w *walker) jump(p *place, rest string) Errno {
+	if w.resolve&(RESOLVE_NO_MAGICLINKS|RESOLVE_BENEATH|RESOLVE_IN_ROOT) != 0 {
+		return ELOOP
+	}
+	n := p.node.magic()
+	if n == nil {
+		return ENOENT
+	}
+	*p = place{dir: p.dir, name: p.name, node: n}
+	if rest != "" && !n.isDir() {
+		return ENOTDIR
+	}
+	if n.isDir() {
+		p.dir, p.name = n, "."
+	}
+	return 0
+}
+
+// base is where a relative path starts. The caller holds FS.tree.
+func (fs *FS) base(dirfd int, path string) (*inode, Errno) {
+	if path != "" && path[0] == '/' {
+		return fs.root, 0
+	}
+	if dirfd == AT_FDCWD {
+		return fs.cwd, 0
+	}
+	f, e := fs.get(dirfd)
+	if e != 0 {
+		return nil, e
+	}
+	defer fs.put(f)
+	if path != "" && !f.node.isDir() {
+		return nil, ENOTDIR
+	}
+	return f.node, 0
+}
+
+// at resolves a path of an *at call. The caller holds FS.tree.
+func (fs *FS) at(dirfd int, path string, how int) (place, Errno) {
+	base, e := fs.base(dirfd, path)
+	if e != 0 {
+		return place{}, e
+	}
+	return fs.walk(base, path, how)
+}
+
+// node resolves a path that must exist, for the flags of an *at call. With
+// AT_EMPTY_PATH an empty path means dirfd itself.
+func (fs *FS) node(dirfd int, path string, flags int) (*inode, Errno) {
+	fs.rlockTree()
+	defer fs.tree.RUnlock()
+	if path == "" && flags&AT_EMPTY_PATH != 0 {
+		return fs.base(dirfd, "")
+	}
+	how := walkFollow
+	if flags&AT_SYMLINK_NOFOLLOW != 0 {
+		how = 0
+	}
+	p, e := fs.at(dirfd, path, how)
+	if e != 0 {
+		return nil, e
+	}
+	if p.node == nil {
+		return nil, ENOENT
+	}
+	return p.node, 0
+}
+
+// makePath returns the directory of an absolute or root-relative path and
+// makes what is missing; the root when something else is in the way.
+func (fs *FS) makePath(path string) *inode {
+	cur := fs.root
+	for name, rest := cut(path); name != ""; name, rest = cut(rest) {
+		p, e := fs.walk(cur, name, walkFollow)
+		if e != 0 || !p.plain() && p.node == nil {
+			return fs.root
+		}
+		if p.node == nil {
+			p.node = fs.newDir(p.dir.dev, 0o755)
+			p.dir.enter(p.name, p.node)
+		}
+		if !p.node.isDir() {
+			return fs.root
+		}
+		cur = p.node
+	}
+	return cur
+}

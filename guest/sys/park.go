@@ -1,0 +1,12 @@
+package sys
+
+// Package runtime supplies these through linkname. The semantics of the first
+// three are those of internal/poll's runtime_poll functions; mode is 'r' or
+// 'w', and a result other than 0 means that the descriptor is closing.
+
+func pollOpen(fd uintptr) (pd uintptr, errno int)
+func pollReset(pd uintptr, mode int) int
+func pollWait(pd uintptr, mode int) int
+
+// sleepNS parks the goroutine for ns.
+func sleepNS(ns int64)
