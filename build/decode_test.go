@@ -1,0 +1,34 @@
+package build
+
+import "testing"
+
+// TestLength checks instructions that x86asm does not know, or gets wrong.
+func TestLength(t *testing.T) {
+	tests := []struct {
+		text string
+		code []byte
+	}{
+		{"ret", []byte{0xc3}},
+		{"syscall", []byte{0x0f, 0x05}},
+		{"mov eax, 0x050f", []byte{0xb8, 0x0f, 0x05, 0, 0}},
+		{"vzeroupper", []byte{0xc5, 0xf8, 0x77}},
+		{"vmovdqu ymm0, [rsi]", []byte{0xc5, 0xfe, 0x6f, 0x06}},
+		{"vmovdqu ymm1, [rsi+rcx-32]", []byte{0xc5, 0xfe, 0x6f, 0x4c, 0x0e, 0xe0}},
+		{"vpxor ymm0, ymm0, ymm0", []byte{0xc5, 0xfd, 0xef, 0xc0}},
+		{"vpshufb ymm0, ymm1, [rip+4]", []byte{0xc4, 0xe2, 0x75, 0x00, 0x05, 4, 0, 0, 0}},
+		{"vpalignr ymm0, ymm1, ymm2, 8", []byte{0xc4, 0xe3, 0x75, 0x0f, 0xc2, 0x08}},
+		{"vpsrlq ymm0, ymm1, 3", []byte{0xc5, 0xfd, 0x73, 0xd1, 0x03}},
+		{"vmovdqu64 zmm0, [rax+64]", []byte{0x62, 0xf1, 0xfe, 0x48, 0x6f, 0x40, 0x01}},
+		{"vpternlogd zmm0, zmm1, zmm2, 0x96", []byte{0x62, 0xf3, 0x75, 0x48, 0x25, 0xc2, 0x96}},
+		{"undecodable", []byte{0x06}},
+	}
+	for _, test := range tests {
+		padded := append(test.code, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90)
+		if got := length(padded); got != len(test.code) {
+			t.Errorf("length(%s) = %d, want %d", test.text, got, len(test.code))
+		}
+	}
+	for n := range 8 {
+		vexLength([]byte{0xc4, 0xe3, 0x75, 0x0f, 0xc2, 0x08, 0, 0}[:n]) // must not panic
+	}
+}

@@ -1,0 +1,69 @@
+package build
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// listed is what `go list` says about a package of a failed build.
+type listed struct {
+	ImportPath string
+	Dir        string
+	Name       string
+	Standard   bool
+	DepOnly    bool
+	CgoFiles   []string
+}
+
+// explain says why go build failed where its own message, in text, does not:
+// a package that needs cgo, or one that is not there. It asks the go command
+// again, which costs nothing where builds succeed.
+func (b *builder) explain(ctx context.Context, text string, cause error) error {
+	list := b.list(ctx)
+	for _, p := range list {
+		if !p.Standard && len(p.CgoFiles) > 0 && blamed(text, p) {
+			return fmt.Errorf("package %s needs cgo (%s), which a unikernel does not have", p.ImportPath, p.CgoFiles[0])
+		}
+	}
+	for _, p := range list {
+		if !p.DepOnly && p.Dir == "" {
+			return notFound{fmt.Errorf("go build: package %s not found", p.ImportPath)}
+		}
+	}
+	if strings.TrimSpace(text) == "" {
+		return fmt.Errorf("go build: %w", cause)
+	}
+	return errors.New("go build failed")
+}
+
+// blamed reports whether go's message speaks of p.
+func blamed(text string, p listed) bool {
+	return strings.Contains(text, "# "+p.ImportPath+"\n") ||
+		strings.Contains(text, p.Dir) || strings.Contains(text, "package "+p.ImportPath+":") ||
+		strings.Contains(text, "build constraints exclude all Go files") && !p.DepOnly
+}
+
+// list describes the packages of the build as they were with cgo; empty when
+// the go command cannot tell.
+func (b *builder) list(ctx context.Context) []listed {
+	args := []string{"list", "-e", "-deps", "-json=ImportPath,Dir,Name,Standard,DepOnly,CgoFiles"}
+	if b.cfg.Tags != "" {
+		args = append(args, "-tags", b.cfg.Tags)
+	}
+	args = append(append(args, "--"), b.target.args...)
+	out, err := b.goTool().with("CGO_ENABLED=1").output(ctx, b.target.dir, args...)
+	if err != nil {
+		return nil
+	}
+	var list []listed
+	for dec := json.NewDecoder(strings.NewReader(out)); ; {
+		var p listed
+		if dec.Decode(&p) != nil {
+			return list
+		}
+		list = append(list, p)
+	}
+}

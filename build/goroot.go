@@ -1,0 +1,196 @@
+package build
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// GoSupported lists the Go releases that the patch table is written for; each
+// entry stands for all its minor revisions.
+var GoSupported = []string{"go1.26"}
+
+const (
+	// originFile in a derived root names the installed one.
+	originFile = "pvrun-origin"
+	// keepRoots is how many derived roots stay in the cache.
+	keepRoots = 3
+	// inUse protects roots that another build may still be reading.
+	inUse = time.Hour
+)
+
+// goroot is an installed Go and the tree derived from it.
+type goroot struct {
+	installed string
+	version   string // go1.26.8
+	flags     string // the user's GOFLAGS
+	derived   string // below the cache
+}
+
+// Go is an installed Go.
+type Go struct {
+	GOROOT  string
+	Version string // go1.26.8
+}
+
+// FindGo finds the Go that packages in dir are built with.
+func FindGo(ctx context.Context, dir string) (Go, error) {
+	t, err := findGo("", os.Environ())
+	if err != nil {
+		return Go{}, err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return Go{}, err
+	}
+	g, err := resolveGo(ctx, t, dir)
+	return Go{g.installed, g.version}, err
+}
+
+// resolveGo finds the Go that the package in dir is built with: the user's
+// environment decides, and so does a toolchain line of the module.
+func resolveGo(ctx context.Context, t tool, dir string) (goroot, error) {
+	out, err := t.output(ctx, dir, "env", "GOROOT", "GOVERSION", "GOFLAGS")
+	if err != nil {
+		return goroot{}, err
+	}
+	lines := append(strings.Split(out, "\n"), "", "")
+	root, flags := lines[0], lines[2]
+	version, _, _ := strings.Cut(lines[1], " ") // what follows are experiments
+	// Inside `go test` of a derived tree, GOROOT is that tree.
+	if origin, err := os.ReadFile(filepath.Join(root, originFile)); err == nil {
+		root = string(origin)
+	}
+	if !supported(version) {
+		return goroot{}, fmt.Errorf("go %s: version %s is not supported, use %s.x",
+			root, version, strings.Join(GoSupported, ".x or "))
+	}
+	return goroot{installed: root, version: version, flags: flags}, nil
+}
+
+func supported(version string) bool {
+	return slices.ContainsFunc(GoSupported, func(s string) bool {
+		rest, ok := strings.CutPrefix(version, s)
+		return ok && (rest == "" || rest[0] == '.')
+	})
+}
+
+// derive makes the tree that images are built with, unless the cache has it;
+// tree holds the guest's sources.
+// The tree's name holds all that it depends on, so its presence is enough.
+func (g *goroot) derive(cache string, tree fs.FS) error {
+	sources, err := guestSources(tree)
+	if err != nil {
+		return err
+	}
+	home := filepath.Join(cache, "goroot")
+	g.derived = filepath.Join(home, g.version+"-"+g.key(sources))
+	if g.present() {
+		return nil
+	}
+	unlock, err := lock(filepath.Join(home, "lock"))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if g.present() { // another pvrun made it meanwhile
+		return nil
+	}
+	if err := g.create(home, sources); err != nil {
+		return err
+	}
+	prune(home, "go*", keepRoots, inUse)
+	prune(home, "tmp-*", 0, inUse) // left by a pvrun that was killed
+	return nil
+}
+
+// present reports whether the tree is there and marks it as used.
+func (g *goroot) present() bool {
+	now := time.Now()
+	return os.Chtimes(g.derived, now, now) == nil
+}
+
+// key hashes the guest, the patches and where the installed Go is.
+func (g *goroot) key(sources []source) string {
+	h := sha256.New()
+	fmt.Fprintln(h, g.installed, g.version)
+	for _, p := range patches {
+		fmt.Fprintf(h, "%q\n", []string{p.file, p.pattern, p.with})
+	}
+	for _, name := range slices.Sorted(maps.Keys(additions)) {
+		fmt.Fprintf(h, "%s %q\n", name, additions[name])
+	}
+	for _, s := range sources {
+		fmt.Fprintf(h, "%s %q\n", s.name, s.text)
+	}
+	return fmt.Sprintf("%x", h.Sum(nil)[:8])
+}
+
+// create makes the tree beside its place and renames it there.
+func (g *goroot) create(home string, sources []source) error {
+	tmp, err := os.MkdirTemp(home, "tmp-")
+	if err != nil {
+		return fmt.Errorf("derive %s: %w", g.derived, err)
+	}
+	defer os.RemoveAll(tmp)
+	steps := []func() error{
+		func() error { return linkTop(tmp, g.installed) },
+		func() error { return copyTree(filepath.Join(tmp, "src"), filepath.Join(g.installed, "src")) },
+		func() error { return g.patchTree(tmp) },
+		func() error { return writeSources(filepath.Join(tmp, "src", "pvrun"), sources) },
+		func() error { return os.WriteFile(filepath.Join(tmp, originFile), []byte(g.installed), 0o644) },
+		func() error { return os.Chmod(tmp, 0o755) },
+		func() error { return os.Rename(tmp, g.derived) },
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return fmt.Errorf("derive a Go tree from %s: %w", g.installed, err)
+		}
+	}
+	return nil
+}
+
+// patchTree writes the patched and the additional files. A patched file is a
+// new file: nothing is ever written through to the installed Go.
+func (g *goroot) patchTree(tree string) error {
+	text := map[string][]byte{}
+	for _, p := range patches {
+		src, ok := text[p.file]
+		if !ok {
+			var err error
+			if src, err = os.ReadFile(filepath.Join(g.installed, "src", p.file)); err != nil {
+				return fmt.Errorf("patch %s (%s): %w", p.file, p.why, err)
+			}
+		}
+		out, err := p.apply(src)
+		if err != nil {
+			return err
+		}
+		text[p.file] = out
+	}
+	for name, src := range additions {
+		text[name] = src
+	}
+	for name, src := range text {
+		if err := replaceFile(filepath.Join(tree, "src", name), src); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replaceFile puts text in a new file in place of whatever name is.
+func replaceFile(name string, text []byte) error {
+	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.WriteFile(name, text, 0o644)
+}

@@ -1,0 +1,88 @@
+package build
+
+import (
+	_ "embed"
+	"fmt"
+	"regexp"
+)
+
+// A patch is one mechanical change to a file of the Go that an image is built
+// with. Each replaces as many lines as it found: line numbers in tracebacks
+// stay those of the installed Go.
+type patch struct {
+	file    string // below GOROOT/src
+	why     string
+	pattern string // a regular expression, multi-line mode
+	with    string // its replacement, in regexp.Expand's syntax
+	count   int    // how often the pattern must be found; 0 for once or more
+}
+
+const (
+	// In assembly U+2215 stands for the slash of a package path and U+00B7
+	// for the dot before a symbol (go.dev/doc/asm, "Symbols").
+	systemCall = `^([ \t]*)SYSCALL[ \t]*$`
+	callGate   = "${1}CALL\tpvrun∕guest·gate(SB)"
+)
+
+// patches are applied in order. The linked program is checked afterwards for
+// SYSCALLs in the standard library that none of them has caught.
+var patches = []patch{
+	{"runtime/sys_linux_amd64.s", "the runtime's door", systemCall, callGate, 0},
+	{"runtime/time_linux_amd64.s", "the runtime's door", systemCall, callGate, 0},
+	{"internal/runtime/syscall/linux/asm_linux_amd64.s", "the runtime's door", systemCall, callGate, 1},
+	{"syscall/asm_linux_amd64.s", "the runtime's door", systemCall, callGate, 0},
+	{"runtime/rt0_linux_amd64.s", "the guest starts before the runtime does",
+		`^(TEXT _rt0_amd64_linux\(SB\),.*\n\s*JMP\s+)_rt0_amd64\(SB\)$`,
+		"${1}pvrun∕guest·rt0(SB)", 1},
+	{"runtime/proc.go", "the guest notes when main.main begins",
+		`^(\tfn := main_main\b.*\n\t)(fn\(\))$`, "${1}pvMainStarting(); ${2}", 1},
+
+	{"syscall/syscall_linux.go", "the library's door",
+		`^\t"internal/runtime/syscall/linux"$`, "\tpvsys \"pvrun/guest/sys\"", 1},
+	{"syscall/syscall_linux.go", "the library's door",
+		`^(\tr1, r2, errno = )linux\.Syscall6\(`, "${1}pvsys.Syscall(", 1},
+	{"syscall/syscall_linux.go", "the guest answers on the calling goroutine, which gives up no P",
+		`^\truntime_(entersyscall|exitsyscall)\(\)$`, "", 4},
+
+	{"syscall/exec_unix.go", "there are no processes",
+		`^(func forkExec\(argv0 string, .*\) \(pid int, err error\) \{)$`, "${1} return 0, pvNoProcess", 1},
+	{"syscall/exec_unix.go", "there are no processes",
+		`^(func Exec\(argv0 string, .*\) \(err error\) \{)$`, "${1} return pvNoExec", 1},
+	{"syscall/syscall_unix.go", "there is no network yet",
+		`^(func Socket\(domain, typ, proto int\) \(fd int, err error\) \{)$`, "${1} return -1, pvNoNetwork", 1},
+	{"syscall/syscall_unix.go", "there is no network yet",
+		`^(func Socketpair\(domain, typ, proto int\) \(fd \[2\]int, err error\) \{)$`, "${1} return fd, pvNoNetwork", 1},
+}
+
+//go:embed patches/runtime.go.txt
+var runtimeFile []byte
+
+//go:embed patches/syscall.go.txt
+var syscallFile []byte
+
+// additions are the files that the derived tree has beside the installed ones.
+var additions = map[string][]byte{
+	"runtime/zpvrun.go": runtimeFile,
+	"syscall/zpvrun.go": syscallFile,
+}
+
+// apply returns src with p done to it.
+func (p patch) apply(src []byte) ([]byte, error) {
+	re, err := regexp.Compile("(?m)" + p.pattern)
+	if err != nil {
+		return nil, fmt.Errorf("patch %s: %w", p.file, err)
+	}
+	n := len(re.FindAllIndex(src, -1))
+	if n == 0 || p.count != 0 && n != p.count {
+		return nil, fmt.Errorf("patch %s (%s): pattern %q found %d times, expected %s: this Go release is not supported",
+			p.file, p.why, p.pattern, n, p.expected())
+	}
+	return re.ReplaceAll(src, []byte(p.with)), nil
+}
+
+func (p patch) expected() string {
+	if p.count == 0 {
+		return "at least 1"
+	}
+	return fmt.Sprint(p.count)
+}

@@ -1,0 +1,14 @@
+// Package guest stands for the guest library in tests of the builder: its
+// gate asks the Linux that the test runs on, so that images run without a VM.
+package guest
+
+import "github.com/pvrun/pvrun/hypercall"
+
+var Main = hypercall.MainText
+
+// MainStarting is called when main.main is about to run.
+func MainStarting() {
+	if Main[0] != 'm' {
+		panic("not initialized")
+	}
+}

@@ -1,0 +1,15 @@
+// Package sys stands for the library's door in tests of the builder.
+package sys
+
+func pollOpen(fd uintptr) (uintptr, int)
+func pollReset(pd uintptr, mode int) int
+func pollWait(pd uintptr, mode int) int
+func sleepNS(ns int64)
+
+// Linked keeps the runtime's side of the seam reachable.
+var Linked = []any{pollOpen, pollReset, pollWait, sleepNS}
+
+// Syscall asks Linux.
+//
+//go:nosplit
+func Syscall(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2, errno uintptr)

@@ -1,0 +1,4 @@
+package hypercall
+
+// MainText is here to be imported.
+const MainText = "main"

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pvrun/pvrun/build"
+)
+
+const buildHelp = `Build the image of a Go main package.
+
+PKG is a folder, an import path or .go files, as for go build; the package in
+the current folder when there is none. The user's own Go does the work, on a
+copy of its source tree in the cache that has the guest library in it. The
+user's module is not touched. Programs must be pure Go: cgo is off.`
+
+func newBuild(s streams) *cobra.Command {
+	cfg := build.Config{Stdout: s.err, Stderr: s.err}
+	cmd := &cobra.Command{
+		Use:   "build [-o FILE] [--rootfs DIR] [PKG]",
+		Short: "Build a unikernel image from a Go package",
+		Long:  buildHelp,
+		Args:  cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg.Package = args
+			if cfg.Output == "" {
+				cfg.Output = imageName(args)
+			}
+			_, err := build.Build(cmd.Context(), cfg)
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVarP(&cfg.Output, "output", "o", "", "write the image to `FILE` (default: the package's name and .img)")
+	f.StringVar(&cfg.RootFS, "rootfs", "", "pack `DIR` into the image as the guest's root file system")
+	f.StringVar(&cfg.Tags, "tags", "", "build `TAGS`, as for go build")
+	f.StringVar(&cfg.Ldflags, "ldflags", "", "linker `FLAGS`, as for go build")
+	return cmd
+}
+
+// imageName is the file that an image of the package goes to by default.
+func imageName(pkg []string) string { return programName(pkg) + ".img" }
+
+// programName is the package's name as go build derives it: the last element
+// of its path, or the first file's name.
+func programName(pkg []string) string {
+	name := "."
+	if len(pkg) > 0 {
+		name = pkg[0]
+	}
+	if file, ok := strings.CutSuffix(name, ".go"); ok {
+		return filepath.Base(file)
+	}
+	if abs, err := filepath.Abs(name); err == nil {
+		name = abs
+	}
+	return filepath.Base(name)
+}

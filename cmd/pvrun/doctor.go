@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pvrun/pvrun/build"
+	"github.com/pvrun/pvrun/hv"
+)
+
+const doctorHelp = `Check each thing that pvrun needs and say what to do about those that are not
+as they should be. Exits with 1 when something required is missing.`
+
+// finding is the outcome of one check.
+type finding struct {
+	Name     string `json:"name"`
+	OK       bool   `json:"ok"`
+	Required bool   `json:"required"`
+	Detail   string `json:"detail"`
+	Hint     string `json:"hint,omitempty"` // what to do
+}
+
+// diagnosis is what `pvrun doctor -o json` prints.
+type diagnosis struct {
+	OK      bool      `json:"ok"` // everything required is
+	Backend string    `json:"backend"`
+	Costs   *costs    `json:"costs,omitempty"`
+	Checks  []finding `json:"checks"`
+}
+
+func newDoctor(s streams) *cobra.Command {
+	var output outputFormat
+	cmd := &cobra.Command{
+		Use:   "doctor [-o table|json]",
+		Short: "Check what pvrun needs",
+		Long:  doctorHelp,
+		Args:  cobra.NoArgs,
+
+		DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d := diagnose(cmd.Context())
+			write := d.writeTable
+			if output == formatJSON {
+				write = func(w io.Writer) error { return writeJSON(w, d) }
+			}
+			if err := write(s.out); err != nil || d.OK {
+				return err
+			}
+			return exitError{exitFailure, nil}
+		},
+	}
+	output.register(cmd)
+	return cmd
+}
+
+// diagnose makes all checks.
+func diagnose(ctx context.Context) diagnosis {
+	d := diagnosis{OK: true, Backend: hv.Backend()}
+	d.add(checkGo(ctx))
+	d.add(checkDevice())
+	d.add(checkMachine(&d))
+	d.add(checkCache())
+	d.add(checkMemory())
+	d.add(checkHugePages())
+	return d
+}
+
+func (d *diagnosis) add(f finding) {
+	d.Checks = append(d.Checks, f)
+	d.OK = d.OK && (f.OK || !f.Required)
+}
+
+func (d *diagnosis) writeTable(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, f := range d.Checks {
+		state := "ok"
+		if !f.OK {
+			state = "not ok"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\n", f.Name, state, f.Detail)
+		if f.Hint != "" {
+			fmt.Fprintf(t, "\t\t%s\n", f.Hint)
+		}
+	}
+	return t.Flush()
+}
+
+// failed is f as it is after err; hint says what to do.
+func (f finding) failed(err error, hint string) finding {
+	f.OK, f.Detail, f.Hint = false, err.Error(), hint
+	return f
+}
+
+func checkGo(ctx context.Context) finding {
+	f := finding{Name: "go command", OK: true, Required: true}
+	tool, err := build.FindGo(ctx, ".")
+	if err != nil {
+		return f.failed(err, "install Go "+strings.TrimPrefix(build.GoSupported[0], "go")+".x and put its bin folder on PATH")
+	}
+	f.Detail = tool.Version + " in " + tool.GOROOT
+	return f
+}
+
+func checkDevice() finding {
+	const device = "/dev/kvm"
+	f := finding{Name: device, OK: true, Required: true, Detail: "can be opened, back end " + hv.Backend()}
+	file, err := os.OpenFile(device, os.O_RDWR, 0)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return f.failed(err, "load kvm_intel, kvm_amd or kvm_pvm, or enable virtualization in the firmware")
+	case errors.Is(err, os.ErrPermission):
+		return f.failed(err, "add yourself to the group that owns it (often kvm) and log in again")
+	case err != nil:
+		return f.failed(err, "see dmesg")
+	}
+	file.Close()
+	return f
+}
+
+// checkMachine makes a machine, which needs all that pvrun asks of KVM.
+func checkMachine(d *diagnosis) finding {
+	f := finding{Name: "virtual machine", OK: true, Required: true}
+	c, err := measure()
+	if err != nil {
+		return f.failed(err, "a Linux kernel with KVM is needed, see its log (dmesg)")
+	}
+	d.Costs = &c
+	f.Detail = c.String()
+	return f
+}
+
+func checkCache() finding {
+	f := finding{Name: "cache", OK: true, Required: true}
+	const hint = "set XDG_CACHE_HOME to a folder that you can write to"
+	dir, err := build.CacheDir()
+	if err != nil {
+		return f.failed(err, hint)
+	}
+	f.Detail = dir
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return f.failed(err, hint)
+	}
+	file, err := os.CreateTemp(dir, "doctor-")
+	if err != nil {
+		return f.failed(err, hint)
+	}
+	file.Close()
+	os.Remove(file.Name())
+	return f
+}
+
+// checkMemory looks whether a machine of the default size fits.
+func checkMemory() finding {
+	f := finding{Name: "memory", OK: true}
+	n, err := availableMemory()
+	if err != nil {
+		return f.failed(err, "")
+	}
+	f.Detail = fmt.Sprintf("%d MiB available", n>>20)
+	if n < hv.DefaultMemory {
+		f.OK, f.Hint = false, "give the machine less with -m, or end other programs"
+	}
+	return f
+}
+
+// availableMemory is MemAvailable of /proc/meminfo (proc_meminfo(5)), in bytes.
+func availableMemory() (int64, error) {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(text), "MemAvailable:")
+	fields := strings.Fields(rest)
+	if len(fields) == 0 {
+		return 0, errors.New("/proc/meminfo: no MemAvailable")
+	}
+	n, err := strconv.ParseInt(fields[0], 10, 64)
+	return n << 10, err
+}
+
+// checkHugePages tells the setting that first touches of memory depend on.
+func checkHugePages() finding {
+	const dir = "/sys/kernel/mm/transparent_hugepage"
+	f := finding{Name: "huge pages", OK: true}
+	text, err := os.ReadFile(filepath.Join(dir, "enabled"))
+	if err != nil {
+		return f.failed(err, "without transparent huge pages, memory is slower at its first touch")
+	}
+	_, rest, _ := strings.Cut(string(text), "[")
+	f.Detail, _, _ = strings.Cut(rest, "]")
+	if f.Detail == "never" {
+		f.OK, f.Hint = false, "echo madvise > "+filepath.Join(dir, "enabled")+" makes first touches of memory faster"
+	}
+	return f
+}

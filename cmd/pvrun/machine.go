@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/pvrun/pvrun/hv"
+)
+
+// machine is what pvrun needs of an *hv.VM; tests have one without KVM.
+type machine interface {
+	Run(context.Context) (hv.Exit, error)
+	Signal(syscall.Signal)
+	SignalTaken() bool
+	Stats() hv.Stats
+	Close() error
+}
+
+var newMachine = func(cfg hv.Config) (machine, error) { return hv.New(cfg) }
+
+// patience is how long a program may leave a signal that asks it to end
+// untaken.
+const patience = 3 * time.Second
+
+// forwarded are the signals that the program gets.
+var forwarded = []os.Signal{
+	syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT,
+	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH,
+}
+
+// start runs the machine to its end. The error has the exit code.
+func (r *runFlags) start(ctx context.Context, cfg hv.Config) (err error) {
+	vm, err := newMachine(cfg)
+	if errors.Is(err, fs.ErrNotExist) && isImageError(err) {
+		return exitError{exitNotFound, err}
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = firstError(err, vm.Close()) }()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if r.timeout > 0 {
+		timer := time.AfterFunc(r.timeout, func() { cancel(errTimeout) })
+		defer timer.Stop()
+	}
+	done := make(chan struct{})
+	defer close(done)
+	// Beside the machine: to set up signals takes as long as to load a program.
+	// One that comes before ends pvrun as it would end any process.
+	go func() {
+		signals := make(chan os.Signal, 16)
+		signal.Notify(signals, forwarded...)
+		defer signal.Stop(signals)
+		forward(vm, signals, done, cancel)
+	}()
+	exit, err := vm.Run(ctx)
+	err = r.result(exit, err)
+	return firstError(err, r.writeStats(vm))
+}
+
+func isImageError(err error) bool {
+	var image *hv.ImageError
+	return errors.As(err, &image)
+}
+
+var errTimeout = errors.New("time-out")
+
+// signalError is the signal that pvrun itself ended the machine for.
+type signalError struct{ syscall.Signal }
+
+func (e signalError) Error() string { return "ended by signal: " + e.Signal.String() }
+
+// result turns the way that the machine ended into an error with its code.
+func (r *runFlags) result(exit hv.Exit, err error) error {
+	var sig signalError
+	var fault *hv.GuestFault
+	switch {
+	case errors.Is(err, errTimeout):
+		return exitError{exitTimeout, fmt.Errorf("time-out after %v", r.timeout)}
+	case errors.As(err, &sig):
+		return exitError{exitSignal + int(sig.Signal), nil}
+	case errors.As(err, &fault):
+		return exitError{exitFault, fmt.Errorf("%w\n%s", err, fault.Regs.String())}
+	case err != nil:
+		return err
+	case exit.Signal != 0:
+		return exitError{exitSignal + exit.Signal, nil}
+	case exit.Code != 0:
+		return exitError{exit.Code, nil}
+	}
+	return nil
+}
+
+// forward hands signals to the program and ends the machine when that is of
+// no use.
+func forward(vm machine, signals <-chan os.Signal, done <-chan struct{}, cancel context.CancelCauseFunc) {
+	var asked signalError // the first signal that asks to end
+	var late <-chan time.Time
+	for {
+		select {
+		case s := <-signals:
+			sig := s.(syscall.Signal)
+			vm.Signal(sig)
+			if sig != syscall.SIGINT && sig != syscall.SIGTERM {
+				continue
+			}
+			if asked.Signal != 0 {
+				cancel(signalError{sig})
+				return
+			}
+			asked.Signal, late = sig, time.After(patience)
+		case <-late:
+			if !vm.SignalTaken() {
+				cancel(asked)
+				return
+			}
+		case <-done:
+			return
+		}
+	}
+}
+
+// isTerminal reports whether w is a terminal.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+)
+
+// writeStats does what --stats asks for, however the machine has ended.
+func (r *runFlags) writeStats(vm machine) error {
+	if r.stats == "" {
+		return nil
+	}
+	text, err := json.MarshalIndent(vm.Stats(), "", "  ")
+	if err != nil {
+		return fmt.Errorf("write statistics: %w", err)
+	}
+	if r.stats == "-" {
+		return writeTable(r.err, text)
+	}
+	return replaceFile(r.stats, append(text, '\n'))
+}
+
+// replaceFile writes a file as a whole. What is not a regular file, such as a
+// pipe, is written to.
+func replaceFile(name string, text []byte) error {
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return os.WriteFile(name, text, 0o666)
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	err = firstError(err, f.Chmod(0o644), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}
+
+// writeTable writes a JSON object as a table: a row for each value, under the
+// path of keys that leads to it.
+func writeTable(w io.Writer, object []byte) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	dec := json.NewDecoder(bytes.NewReader(object))
+	dec.UseNumber()
+	if err := tableRows(t, dec, nil); err != nil {
+		return fmt.Errorf("write table: %w", err)
+	}
+	return t.Flush()
+}
+
+// tableRows writes the rows of dec's next value, which path leads to.
+func tableRows(w io.Writer, dec *json.Decoder, path []string) error {
+	token, err := dec.Token()
+	if err != nil {
+		return err
+	}
+	switch token {
+	case json.Delim('{'):
+		return objectRows(w, dec, path)
+	case json.Delim('['):
+		return arrayRow(w, dec, path)
+	}
+	_, err = fmt.Fprintf(w, "%s\t%v\n", strings.Join(path, "."), token)
+	return err
+}
+
+func objectRows(w io.Writer, dec *json.Decoder, path []string) error {
+	for dec.More() {
+		key, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		if err := tableRows(w, dec, append(path[:len(path):len(path)], fmt.Sprint(key))); err != nil {
+			return err
+		}
+	}
+	_, err := dec.Token()
+	return err
+}
+
+// arrayRow writes an array of numbers or strings in one row.
+func arrayRow(w io.Writer, dec *json.Decoder, path []string) error {
+	var list []string
+	for dec.More() {
+		token, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		list = append(list, fmt.Sprint(token))
+	}
+	if _, err := dec.Token(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%s\t%s\n", strings.Join(path, "."), strings.Join(list, " "))
+	return err
+}
