@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -58,18 +59,19 @@ type Exit struct {
 // VM is one virtual machine. New makes it, one Run runs it, Close takes it
 // away; Signal may be called meanwhile from any goroutine.
 type VM struct {
-	cfg    Config
-	img    *image.Image
-	mem    *memory
-	tables *pageTables
-	kvm    *kvm.VM
-	cpu    *vcpu
-	shared *hypercall.SharedInfo
-	start  startInfo
-	clock  clock
-	con    console
-	files  hostFiles
-	stats  counters
+	cfg     Config
+	img     *image.Image
+	mem     *memory
+	tables  *pageTables
+	kvm     *kvm.VM
+	machine func() error // waits until kvm is there
+	cpu     *vcpu
+	shared  *hypercall.SharedInfo
+	start   startInfo
+	clock   clock
+	con     console
+	files   hostFiles
+	stats   counters
 
 	kick     kicker
 	stop     atomic.Bool // Run's context is over
@@ -122,8 +124,15 @@ func (vm *VM) createMachine() (err error) {
 	if vm.mem, err = newMemory(vm.cfg.Memory); err != nil {
 		return err
 	}
-	vm.kvm, err = kvm.New(vm.mem.data)
-	return err
+	// The kernel takes as long over a new machine as we over loading it.
+	made := make(chan error, 1)
+	go func() {
+		var err error
+		vm.kvm, err = kvm.New(vm.mem.data)
+		made <- err
+	}()
+	vm.machine = sync.OnceValue(func() error { return <-made })
+	return nil
 }
 
 // Run runs the machine until its program ends, its guest fails or ctx is over;
@@ -164,6 +173,9 @@ func (vm *VM) SignalTaken() bool {
 
 // Close takes the machine away. No Run may be under way.
 func (vm *VM) Close() error {
+	if vm.machine != nil {
+		_ = vm.machine() // New has reported the error
+	}
 	var all *multierror.Error
 	all = multierror.Append(all, vm.kick.close()) // from here on Signal does nothing
 	if vm.cpu != nil {

@@ -1,6 +1,7 @@
 package hv
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -61,10 +62,19 @@ func (vm *VM) load(f *os.File) (err error) {
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
-			return &HostError{"load " + vm.cfg.Image, err}
+			return loadError(vm.cfg.Image, err)
 		}
 	}
 	return nil
+}
+
+// loadError says what was being done, unless the error says so itself.
+func loadError(path string, err error) error {
+	var none *kvm.UnavailableError
+	if errors.As(err, &none) {
+		return err
+	}
+	return &HostError{"load " + path, err}
 }
 
 // loadSize is the least memory that the image needs to be loaded, in bytes.
@@ -90,6 +100,7 @@ func (vm *VM) place(a hypercall.GVA, n int64, bits entry) (frame, []byte, error)
 	if !ok {
 		return 0, nil, errTooSmall
 	}
+	vm.mem.populate(first, pages)
 	return first, vm.mem.run(first, pages), vm.tables.mapFrames(a, first, pages, bits)
 }
 
@@ -155,6 +166,9 @@ func (vm *VM) loadBootStack() error {
 }
 
 func (vm *VM) newVCPU(system frame) error {
+	if err := vm.machine(); err != nil {
+		return err
+	}
 	first, _, err := vm.place(hypercall.SharedInfoGVA, pageSize, pteWrite|pteNX)
 	if err != nil {
 		return err

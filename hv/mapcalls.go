@@ -33,9 +33,9 @@ func permBits(flags hypercall.MapFlag) (entry, hypercall.Status) {
 	case flags&hypercall.MapExec != 0:
 		return 0, hypercall.EACCES
 	case flags&hypercall.MapWrite != 0:
-		return ptePresent | pteUser | pteWrite | pteNX, 0
+		return ptePresent | pteUser | pteUsed | pteWrite | pteNX, 0
 	case flags&hypercall.MapRead != 0:
-		return ptePresent | pteUser | pteNX, 0
+		return ptePresent | pteUser | pteUsed | pteNX, 0
 	}
 	return pteParked | pteNX, 0
 }

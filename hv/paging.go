@@ -12,11 +12,17 @@ const (
 	ptePresent entry = 1 << 0
 	pteWrite   entry = 1 << 1
 	pteUser    entry = 1 << 2
-	pteFinal   entry = 1 << 9  // the image's text: no call changes it
-	pteLazy    entry = 1 << 10 // not present: a frame is taken at first touch
-	pteParked  entry = 1 << 11 // not present: the frame stays, nobody may touch it
-	pteNX      entry = 1 << 63
-	pteAddr    entry = 0x000f_ffff_ffff_f000
+	// pteUsed is the accessed and dirty flags, set from the start: a KVM that
+	// shadows these tables then neither has to write them nor maps a page for
+	// reading first and for writing after another fault, and it brings in
+	// neighbours with a page only if they count as accessed.
+	pteUsed entry = 1<<5 | 1<<6
+
+	pteFinal  entry = 1 << 9  // the image's text: no call changes it
+	pteLazy   entry = 1 << 10 // not present: a frame is taken at first touch
+	pteParked entry = 1 << 11 // not present: the frame stays, nobody may touch it
+	pteNX     entry = 1 << 63
+	pteAddr   entry = 0x000f_ffff_ffff_f000
 )
 
 func (e entry) frame() frame { return frameAt(hypercall.GPA(e & pteAddr)) }
@@ -61,7 +67,7 @@ func (t *pageTables) slot(a uint64, create bool) *entry {
 			if !ok {
 				return nil
 			}
-			v = entry(f.gpa()) | ptePresent | pteWrite | pteUser
+			v = entry(f.gpa()) | ptePresent | pteWrite | pteUser | pteUsed
 			e.store(v)
 		}
 		at = v.frame()
@@ -79,7 +85,7 @@ func (t *pageTables) mapSystem(first frame) error {
 		if e == nil {
 			return errTooSmall
 		}
-		v := entry((first + frame(i)).gpa()) | ptePresent | pteWrite
+		v := entry((first + frame(i)).gpa()) | ptePresent | pteWrite | pteUsed
 		if kvm.SystemPageExecutable(i) {
 			v &^= pteWrite
 		} else {
@@ -97,7 +103,7 @@ func (t *pageTables) mapFrames(a hypercall.GVA, first frame, n int, bits entry) 
 		if e == nil {
 			return errTooSmall
 		}
-		e.store(entry((first + frame(i)).gpa()) | ptePresent | pteUser | bits)
+		e.store(entry((first + frame(i)).gpa()) | ptePresent | pteUser | pteUsed | bits)
 	}
 	return nil
 }

@@ -118,7 +118,7 @@ func fillIDT(b []byte) {
 // changes on the way.
 func fillStubs(b []byte) {
 	for v := range vectors {
-		copy(b[v*stubSize:], []byte{0xe6, byte(exceptionPort + v), 0xf4, 0xf4}) // out imm8, al; hlt
+		copy(b[v*stubSize:], []byte{0xe6, byte(exceptionPort + v), 0xeb, 0xfc}) // out imm8, al; jmp to it
 	}
 }
 

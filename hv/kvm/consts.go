@@ -14,6 +14,7 @@ const (
 	kvmSetUserMemoryRegion = 0x4020ae46
 	kvmSetTSSAddr          = 0xae47
 	kvmGetTSCKHz           = 0xaea3
+	kvmEnableCap           = 0x4068aea3
 	kvmRun                 = 0xae80
 	kvmSetRegs             = 0x4090ae82
 	kvmGetSregs            = 0x8138ae83
@@ -33,7 +34,12 @@ const (
 	CapSyncRegs      = 74
 	CapImmediateExit = 136
 	CapBinaryStatsFD = 203
+
+	capSplitIRQChip = 121
 )
+
+// ioapicPins is the smallest number of routes that a split controller takes.
+const ioapicPins = 24
 
 // Exit reasons (kvm_run.exit_reason).
 const (
@@ -126,6 +132,12 @@ type sregs struct {
 type userMemoryRegion struct {
 	slot, flags                   uint32
 	guestPhysAddr, size, userAddr uint64
+}
+
+type enableCap struct {
+	cap, flags uint32
+	args       [4]uint64
+	_          [64]uint8
 }
 
 type cpuidEntry struct {

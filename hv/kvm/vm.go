@@ -122,11 +122,18 @@ func (vm *VM) setup() error {
 	if _, err := ioctl(vm.fd, kvmSetTSSAddr, 0xfffbd000); err != nil {
 		return fmt.Errorf("kvm: set TSS address: %w", err)
 	}
-	return vm.setSlot(uint64(len(vm.mem)))
+	// The guest has no interrupt controller. Without one in the kernel either,
+	// KVM patches its own code when the first such vCPU comes and the last goes,
+	// which interrupts every processor of the host.
+	split := enableCap{cap: capSplitIRQChip, args: [4]uint64{ioapicPins}}
+	if _, err := ioctlPtr(vm.fd, kvmEnableCap, &split); err != nil {
+		return fmt.Errorf("kvm: split interrupt controller: %w", err)
+	}
+	return vm.setMemory()
 }
 
-func (vm *VM) setSlot(size uint64) error {
-	r := userMemoryRegion{guestPhysAddr: uint64(MemoryBase), size: size, userAddr: sliceAddr(vm.mem)}
+func (vm *VM) setMemory() error {
+	r := userMemoryRegion{guestPhysAddr: uint64(MemoryBase), size: uint64(len(vm.mem)), userAddr: sliceAddr(vm.mem)}
 	if _, err := ioctlPtr(vm.fd, kvmSetUserMemoryRegion, &r); err != nil {
 		return fmt.Errorf("kvm: set memory of %d MiB: %w", len(vm.mem)>>20, err)
 	}
@@ -155,6 +162,7 @@ var requiredCaps = []Capability{
 	{"KVM_CAP_IMMEDIATE_EXIT", CapImmediateExit, 1},
 	{"KVM_CAP_EXT_CPUID", CapExtCPUID, 1},
 	{"KVM_CAP_SET_TSS_ADDR", CapSetTSSAddr, 1},
+	{"KVM_CAP_SPLIT_IRQCHIP", capSplitIRQChip, 1},
 }
 
 func closeAll(closers ...func() error) error {
