@@ -38,10 +38,19 @@ func (c *clock) init(tsc kvm.TSC, out *hypercall.ClockInfo) {
 	c.publish()
 }
 
-// at is the guest's time at one reading of its TSC, in ns.
+// at is the guest's time at one reading of its TSC, in ns. Readings from before
+// the last adjustment are taken at today's rate.
 func (c *clock) at(tsc uint64) int64 {
-	hi, lo := bits.Mul64(tsc-c.params.TSCBase, c.params.Mult)
-	return int64(c.params.NSBase + hi<<32 + lo>>32)
+	if tsc < c.params.TSCBase {
+		return int64(c.params.NSBase) - scale(c.params.TSCBase-tsc, c.params.Mult)
+	}
+	return int64(c.params.NSBase) + scale(tsc-c.params.TSCBase, c.params.Mult)
+}
+
+// scale is ticks*mult>>32.
+func scale(ticks, mult uint64) int64 {
+	hi, lo := bits.Mul64(ticks, mult)
+	return int64(hi<<32 | lo>>32)
 }
 
 // now is the guest's monotonic time, in ns.
@@ -51,12 +60,16 @@ func (c *clock) now() int64 { return c.at(rdtsc() + c.tsc.Offset) }
 // next look, never by a jump and never backwards. It is called while the guest
 // is out anyway.
 func (c *clock) adjust() {
-	tsc := rdtsc() + c.tsc.Offset
-	now := c.at(tsc)
-	if now < c.next {
-		return
+	if tsc := rdtsc() + c.tsc.Offset; c.at(tsc) >= c.next {
+		c.steer(tsc, hostMonotonic()-c.epoch)
 	}
-	behind := hostMonotonic() - c.epoch - now
+}
+
+// steer is adjust at one reading of the guest's TSC and of the host's clock,
+// in ns since the epoch.
+func (c *clock) steer(tsc uint64, host int64) {
+	now := c.at(tsc)
+	behind := host - now
 	const limit = adjustEvery / 1_000_000 * maxSlew
 	if behind > 100*limit { // the host slept: the guest's clock may jump ahead
 		now += behind

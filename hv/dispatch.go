@@ -112,6 +112,9 @@ func (vm *VM) multicall(a callArgs) int64 {
 	}
 	le := binary.LittleEndian
 	for i := range a[1] {
+		if vm.stop.Load() {
+			return int64(i) // each entry may be long; nobody reads the result
+		}
 		var b [entrySize]byte
 		at := a[0] + i*entrySize
 		if s := vm.tables.copyIn(b[:], at); s != 0 {

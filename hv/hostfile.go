@@ -21,8 +21,8 @@ type hostFiles struct {
 
 type hostHandle struct {
 	f       *os.File
-	entries []fs.DirEntry // of a directory, not yet told
-	read    bool          // entries have been read
+	entries []fs.DirEntry // of a directory, read and not yet told
+	appends bool          // opened with HostFileAPPEND: writes go to the end
 }
 
 // maxHostFiles bounds what one guest may have open.
@@ -171,7 +171,7 @@ func (vm *VM) hostOpen(name string, a *hypercall.HostFileArgs) int64 {
 		vm.files.open = map[uint64]*hostHandle{}
 	}
 	vm.files.next++
-	vm.files.open[vm.files.next] = &hostHandle{f: f}
+	vm.files.open[vm.files.next] = &hostHandle{f: f, appends: a.Flags&hypercall.HostFileAPPEND != 0}
 	return int64(vm.files.next)
 }
 
@@ -181,7 +181,7 @@ func (vm *VM) hostHandle(h *hostHandle, a *hypercall.HostFileArgs) int64 {
 		delete(vm.files.open, a.Handle)
 		return fileStatus(h.f.Close())
 	case hypercall.HostFileRead, hypercall.HostFileWrite:
-		return vm.hostTransfer(h.f, a)
+		return vm.hostTransfer(h, a)
 	case hypercall.HostFileTruncate:
 		return fileStatus(h.f.Truncate(a.Offset))
 	case hypercall.HostFileSync:
@@ -196,16 +196,20 @@ func (vm *VM) hostHandle(h *hostHandle, a *hypercall.HostFileArgs) int64 {
 	return vm.reply(a, attr(st))
 }
 
-// hostTransfer reads or writes at an offset, straight to or from guest memory.
-func (vm *VM) hostTransfer(f *os.File, a *hypercall.HostFileArgs) (n int64) {
+// hostTransfer reads or writes at an offset, or writes at the end of a file
+// opened to append, straight to or from guest memory.
+func (vm *VM) hostTransfer(h *hostHandle, a *hypercall.HostFileArgs) (n int64) {
 	reads := a.Op == hypercall.HostFileRead
 	pieces, s := vm.tables.slices(uint64(a.Buf), a.BufLen, reads)
 	if s != 0 {
 		return failed(s)
 	}
-	do := f.WriteAt
-	if reads {
-		do = f.ReadAt
+	do := h.f.WriteAt
+	switch {
+	case reads:
+		do = h.f.ReadAt
+	case h.appends:
+		do = func(b []byte, _ int64) (int, error) { return h.f.Write(b) }
 	}
 	for _, p := range pieces {
 		m, err := do(p, a.Offset+n)
@@ -220,17 +224,23 @@ func (vm *VM) hostTransfer(f *os.File, a *hypercall.HostFileArgs) (n int64) {
 	return n
 }
 
+// readdirStep is how many entries are held for one handle: a folder may have
+// millions, and a guest a thousand handles.
+const readdirStep = 128
+
 // hostReaddir fills the buffer with whole records.
 func (vm *VM) hostReaddir(h *hostHandle, a *hypercall.HostFileArgs) int64 {
-	if !h.read {
-		list, err := h.f.ReadDir(-1)
-		if err != nil {
-			return fileStatus(err)
-		}
-		h.entries, h.read = list, true
-	}
 	var out []byte
-	for len(h.entries) > 0 {
+	for {
+		if len(h.entries) == 0 {
+			list, err := h.f.ReadDir(readdirStep)
+			if err != nil && err != io.EOF && len(out) == 0 {
+				return fileStatus(err)
+			}
+			if h.entries = list; len(list) == 0 {
+				break
+			}
+		}
 		r := direntRecord(h.entries[0])
 		if uint64(len(out)+len(r)) > a.BufLen {
 			break

@@ -74,6 +74,7 @@ type VM struct {
 	stats   counters
 
 	kick     kicker
+	ran      atomic.Bool
 	stop     atomic.Bool // Run's context is over
 	signals  atomic.Uint64
 	suspends uint64
@@ -94,7 +95,8 @@ func New(cfg Config) (*VM, error) {
 }
 
 func (vm *VM) create(begin time.Time) error {
-	f, err := os.Open(vm.cfg.Image)
+	// O_NONBLOCK: a FIFO is refused below, not waited for.
+	f, err := os.OpenFile(vm.cfg.Image, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return &ImageError{vm.cfg.Image, errors.Unwrap(err)}
 	}
@@ -138,6 +140,9 @@ func (vm *VM) createMachine() (err error) {
 // Run runs the machine until its program ends, its guest fails or ctx is over;
 // then the error is ctx's cause. It may be called once.
 func (vm *VM) Run(ctx context.Context) (Exit, error) {
+	if vm.ran.Swap(true) || vm.kick.state.Load() == closed {
+		return Exit{}, &HostError{"run machine", errors.New("it has run or is closed")}
+	}
 	if ctx.Done() != nil {
 		stop := context.AfterFunc(ctx, func() {
 			vm.stop.Store(true)
@@ -168,7 +173,10 @@ func (vm *VM) Signal(sig syscall.Signal) {
 
 // SignalTaken says whether the guest has taken all signals passed so far.
 func (vm *VM) SignalTaken() bool {
-	return vm.signals.Load() == 0 && atomic.LoadUint64(&vm.shared.Signals) == 0
+	vm.kick.mu.Lock() // against Close, which takes guest memory away
+	defer vm.kick.mu.Unlock()
+	return vm.kick.state.Load() == closed ||
+		vm.signals.Load() == 0 && atomic.LoadUint64(&vm.shared.Signals) == 0
 }
 
 // Close takes the machine away. No Run may be under way.

@@ -81,7 +81,7 @@ func loadError(path string, err error) error {
 func (vm *VM) loadSize() int64 {
 	n := int64(hypercall.BootStackSize)
 	for _, s := range vm.img.Segments {
-		n += int64(s.End() - s.Addr)
+		n += eagerSize(s)
 	}
 	return n + int64(max(len(vm.cfg.RootFS), int(vm.rootFSSize())))
 }
@@ -115,17 +115,32 @@ func segmentBits(p image.Perm) entry {
 	return bits
 }
 
+// eagerZero is how much of a segment that is zero at the start gets its memory
+// at once, in bytes. Large tables that a program may never touch lie there.
+const eagerZero = 512 << 10
+
 func (vm *VM) loadSegments(f *os.File) error {
 	for _, s := range vm.img.Segments {
-		_, b, err := vm.place(s.Addr, int64(s.MemSize), segmentBits(s.Perm))
+		n := eagerSize(s)
+		_, b, err := vm.place(s.Addr, n, segmentBits(s.Perm))
 		if err != nil {
 			return err
 		}
 		if _, err := io.ReadFull(io.NewSectionReader(f, s.Offset, int64(s.FileSize)), b[:s.FileSize]); err != nil {
 			return fmt.Errorf("read segment at %#x: %w", s.Addr, err)
 		}
+		if err := vm.tables.mapLazily(s.Addr+hypercall.GVA(n), s.End(), segmentBits(s.Perm)); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// eagerSize is how much of a segment gets its memory at the start, in whole
+// pages.
+func eagerSize(s image.Segment) int64 {
+	n := int64(min(s.MemSize, s.FileSize+eagerZero))
+	return (n + pageSize - 1) &^ (pageSize - 1)
 }
 
 func (vm *VM) loadRootFS(f *os.File) error {

@@ -157,10 +157,10 @@ func (t *pageTables) doAlias(start, length uint64, flags hypercall.MapFlag, sour
 		return s
 	}
 	bits, s := permBits(flags)
-	if s != 0 || bits&ptePresent == 0 || flags&hypercall.MapLazy != 0 {
-		return max(s, hypercall.EINVAL)
+	if s != 0 {
+		return s
 	}
-	if src.start < r.end && r.start < src.end {
+	if bits&ptePresent == 0 || flags&hypercall.MapLazy != 0 || src.start < r.end && r.start < src.end {
 		return hypercall.EINVAL
 	}
 	if s := t.each(src, false, t.populate); s != 0 {

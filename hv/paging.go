@@ -1,6 +1,8 @@
 package hv
 
 import (
+	"slices"
+
 	"github.com/pvrun/pvrun/hv/kvm"
 	"github.com/pvrun/pvrun/hypercall"
 )
@@ -27,8 +29,11 @@ const (
 
 func (e entry) frame() frame { return frameAt(hypercall.GPA(e & pteAddr)) }
 
-// holds says whether the entry owns a frame.
-func (e entry) holds() bool { return e&(ptePresent|pteParked) != 0 }
+// holds says whether the entry owns a frame. One that is lazy and parked waits
+// for both: for its frame, and for a permission.
+func (e entry) holds() bool {
+	return e&ptePresent != 0 || e&(pteParked|pteLazy) == pteParked
+}
 
 // pageTables are the guest's page tables, in frames that no guest mapping
 // covers. Tables are only ever added: a frame that has once been a table at
@@ -40,8 +45,9 @@ func (e entry) holds() bool { return e&(ptePresent|pteParked) != 0 }
 type pageTables struct {
 	mem  *memory
 	root frame
-	void []frame // frames whose old translations may still be known
-	gone []frame // the same, and nobody's any more
+	void []frame  // frames whose old translations may still be known
+	gone []frame  // the same, and nobody's any more
+	seen []uint64 // bit set: in void, which a frame with many aliases would flood
 }
 
 func newPageTables(m *memory) (*pageTables, error) {
@@ -49,7 +55,7 @@ func newPageTables(m *memory) (*pageTables, error) {
 	if !ok {
 		return nil, errTooSmall
 	}
-	return &pageTables{mem: m, root: root}, nil
+	return &pageTables{mem: m, root: root, seen: make([]uint64, len(m.free))}, nil
 }
 
 // slot is the last-level entry for an address. With create, missing tables are
@@ -108,8 +114,21 @@ func (t *pageTables) mapFrames(a hypercall.GVA, first frame, n int, bits entry) 
 	return nil
 }
 
-// each calls f for every entry of a range. Without create, entries whose table
-// is missing are passed as nil.
+// mapLazily lets [a, end) take frames at first touch.
+func (t *pageTables) mapLazily(a, end hypercall.GVA, bits entry) error {
+	for ; a < end; a += pageSize {
+		e := t.slot(uint64(a), true)
+		if e == nil {
+			return errTooSmall
+		}
+		e.store(pteLazy | pteUser | pteUsed | bits)
+	}
+	return nil
+}
+
+// each calls f for every entry of a range. Without create, a table that is
+// missing is one call with nil for all that it would hold: a guest can name
+// ranges of any size at no cost of its own.
 func (t *pageTables) each(r pageRange, create bool, f func(a uint64, e *entry) hypercall.Status) hypercall.Status {
 	for a := r.start; a < r.end; {
 		stop := min(r.end, a&^(1<<21-1)+1<<21)
@@ -117,15 +136,16 @@ func (t *pageTables) each(r pageRange, create bool, f func(a uint64, e *entry) h
 		if e == nil && create {
 			return hypercall.ENOMEM
 		}
-		table := (*[512]entry)(nil)
-		if e != nil {
-			table = t.tableOf(a)
-		}
-		for ; a < stop; a += pageSize {
-			if table != nil {
-				e = &table[a>>12&511]
+		if e == nil {
+			if s := f(a, nil); s != 0 {
+				return s
 			}
-			if s := f(a, e); s != 0 {
+			a = stop
+			continue
+		}
+		table := t.tableOf(a)
+		for ; a < stop; a += pageSize {
+			if s := f(a, &table[a>>12&511]); s != 0 {
 				return s
 			}
 		}
@@ -156,6 +176,14 @@ func (t *pageTables) clear(e *entry) {
 	if t.mem.drop(f) {
 		t.gone = append(t.gone, f)
 	} else {
+		t.voided(f)
+	}
+}
+
+// voided notes a frame for invalidate, once.
+func (t *pageTables) voided(f frame) {
+	if w, b := &t.seen[f/64], uint64(1)<<(f%64); *w&b == 0 {
+		*w |= b
 		t.void = append(t.void, f)
 	}
 }
@@ -165,27 +193,35 @@ func (t *pageTables) set(e *entry, bits entry) {
 	old := e.load()
 	v := old&pteAddr | bits
 	if old&ptePresent != 0 && v != old {
-		t.void = append(t.void, old.frame())
+		t.voided(old.frame())
 	}
 	e.store(v)
 }
 
 // invalidate makes all changes since the last call real. It is the one door
-// through which a live entry changes.
+// through which a live entry changes. When the host refuses, the frames stay
+// noted for the next time and are not used again before.
 func (t *pageTables) invalidate() error {
-	err := forRuns(t.void, t.mem.refresh)
-	if e := forRuns(t.gone, t.mem.discard); err == nil {
-		err = e
+	if err := forRuns(t.void, t.mem.refresh); err != nil {
+		return err
+	}
+	for _, f := range t.void {
+		t.seen[f/64] &^= 1 << (f % 64)
+	}
+	t.void = t.void[:0]
+	if err := forRuns(t.gone, t.mem.discard); err != nil {
+		return err
 	}
 	for _, f := range t.gone {
 		t.mem.release(f)
 	}
-	t.void, t.gone = t.void[:0], t.gone[:0]
-	return err
+	t.gone = t.gone[:0]
+	return nil
 }
 
-// forRuns calls f for each run of ascending neighbours.
+// forRuns sorts a list and calls f for each run of neighbours.
 func forRuns(list []frame, f func(first frame, n int) error) error {
+	slices.Sort(list)
 	for len(list) > 0 {
 		n := 1
 		for n < len(list) && list[n] == list[0]+frame(n) {

@@ -131,7 +131,7 @@ func (c *counters) finish(vm *VM, exit Exit, err error) {
 		}
 	}
 	if tsc := atomic.LoadUint64(&vm.shared.MainTSC); tsc != 0 {
-		c.toMain = time.Duration(max(0, vm.clock.at(tsc)-vm.clock.begun))
+		c.toMain = min(c.run, time.Duration(max(0, vm.clock.at(tsc)-vm.clock.begun)))
 	}
 	s.TimeNS = TimeStats{
 		Create: c.create.Nanoseconds(), Load: c.load.Nanoseconds(), Run: c.run.Nanoseconds(),

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/pvrun/pvrun/hv"
+)
+
+// sample is one run of a program.
+type sample struct {
+	ns    float64 // an operation
+	ops   float64
+	cpu   float64 // ns of CPU time, user and system, guest included, per run
+	rss   float64 // bytes, at the most
+	stats hv.Stats
+}
+
+// compare runs both sides in turn and prints a line for each.
+func (s *suite) compare(b benchmark) error {
+	var native, guest []sample
+	for i := -1; i < s.runs; i++ { // the first of each warms the caches
+		n, err := s.native(b)
+		if err != nil {
+			return err
+		}
+		g, err := s.guest(b)
+		if err != nil {
+			return err
+		}
+		if i >= 0 {
+			native, guest = append(native, n), append(guest, g)
+		}
+	}
+	base := median(native, func(x sample) float64 { return x.ns })
+	report(b, "native", native, base, false)
+	report(b, "pvrun", guest, base, true)
+	return nil
+}
+
+func (s *suite) native(b benchmark) (sample, error) {
+	cmd := exec.Command(s.path(b.program), b.args()...)
+	cmd.Env = []string{"GOMAXPROCS=1"}
+	return measure(cmd, b)
+}
+
+func (s *suite) guest(b benchmark) (sample, error) {
+	args := []string{"run"}
+	if b.memory != "" {
+		args = append(args, "-m", b.memory)
+	}
+	stats := s.path("stats.json")
+	counted := append(slices.Clone(args), "--stats", stats, s.path(b.program+".img"))
+	// Statistics cost time, so they are taken in a run of their own.
+	if out, err := exec.Command(s.path("pvrun"), append(counted, b.args()...)...).CombinedOutput(); err != nil {
+		return sample{}, fmt.Errorf("%w: %s", err, out)
+	}
+	cmd := exec.Command(s.path("pvrun"), append(append(args, s.path(b.program+".img")), b.args()...)...)
+	x, err := measure(cmd, b)
+	if err != nil {
+		return x, err
+	}
+	text, err := os.ReadFile(stats)
+	if err != nil {
+		return x, err
+	}
+	return x, json.Unmarshal(text, &x.stats)
+}
+
+func (b benchmark) args() []string {
+	if b.arg == "" {
+		return nil
+	}
+	return []string{b.arg}
+}
+
+func measure(cmd *exec.Cmd, b benchmark) (sample, error) {
+	start := time.Now()
+	out, err := cmd.Output()
+	wall := time.Since(start)
+	if err != nil {
+		return sample{}, fmt.Errorf("%v: %w", cmd.Args, err)
+	}
+	x := sample{ns: float64(wall), ops: 1}
+	if f := strings.Fields(string(out)); !b.wall && len(f) == 3 {
+		x.ns, _ = strconv.ParseFloat(f[1], 64)
+		x.ops, _ = strconv.ParseFloat(f[2], 64)
+	}
+	ru := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	x.cpu = float64(ru.Utime.Nano() + ru.Stime.Nano())
+	x.rss = float64(ru.Maxrss) * 1024
+	return x, nil
+}
+
+func report(b benchmark, side string, list []sample, base float64, guest bool) {
+	ns := median(list, func(x sample) float64 { return x.ns })
+	line := fmt.Sprintf("Benchmark%s/%s\t%d\t%.0f ns/op\t%.0f cpu-ns/run\t%.1f rss-MiB", b.name, side, len(list), ns,
+		median(list, func(x sample) float64 { return x.cpu }), median(list, func(x sample) float64 { return x.rss })/(1<<20))
+	if guest {
+		line += fmt.Sprintf("\t%.3f x-native\t%.4g exits/op\t%.0f exits/run\t%.0f exits-before-main",
+			ns/base,
+			median(list, func(x sample) float64 { return float64(x.stats.Exits.Total-x.stats.Exits.BeforeMain) / x.ops }),
+			median(list, func(x sample) float64 { return float64(x.stats.Exits.Total) }),
+			median(list, func(x sample) float64 { return float64(x.stats.Exits.BeforeMain) }))
+	}
+	fmt.Println(line)
+}
+
+func median(list []sample, of func(sample) float64) float64 {
+	v := make([]float64, len(list))
+	for i, x := range list {
+		v[i] = of(x)
+	}
+	slices.Sort(v)
+	return v[len(v)/2]
+}
