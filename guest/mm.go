@@ -255,6 +255,20 @@ func madvise(at, n uintptr, advice uint32) int64 {
 	return Hypercall(hypercall.CallDiscard, at, n, 0, 0, 0, 0)
 }
 
+// mincore says that all that is mapped is in memory.
+func mincore(at, n, to uintptr) int64 {
+	if at%hypercall.PageSize != 0 {
+		return -eINVAL
+	}
+	for i := uintptr(0); i < pageUp(n)/hypercall.PageSize; i++ {
+		if page := at + i*hypercall.PageSize; !overlaps(page, page+1) {
+			return -eNOMEM
+		}
+		*(*byte)(unsafe.Pointer(to + i)) = 1
+	}
+	return 0
+}
+
 // search returns the first region that ends after a.
 func search(a uintptr) int {
 	lo, hi := 0, regions.n

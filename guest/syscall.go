@@ -19,6 +19,7 @@ const (
 	sysRtSigprocmask    = 14
 	sysRtSigreturn      = 15
 	sysSchedYield       = 24
+	sysMincore          = 27
 	sysMadvise          = 28
 	sysNanosleep        = 35
 	sysSetitimer        = 38
@@ -88,6 +89,8 @@ func dispatch(t *thread, nr uintptr, f *frame) int64 {
 		return mprotect(f.rdi, f.rsi, uint32(f.rdx))
 	case sysMadvise:
 		return madvise(f.rdi, f.rsi, uint32(f.rdx))
+	case sysMincore:
+		return mincore(f.rdi, f.rsi, f.rdx)
 	case sysNanosleep:
 		return nanosleep(t, (*timespec)(unsafe.Pointer(f.rdi)))
 	case sysClockGettime:

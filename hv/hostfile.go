@@ -157,6 +157,12 @@ func (vm *VM) hostOpen(name string, a *hypercall.HostFileArgs) int64 {
 	if len(vm.files.open) >= maxHostFiles {
 		return failed(hypercall.EMFILE)
 	}
+	// os.Root follows links itself, so that O_NOFOLLOW has no effect with it.
+	if a.Flags&hypercall.HostFileNOFOLLOW != 0 {
+		if st, err := vm.cfg.HostShare.Lstat(name); err == nil && st.Mode()&fs.ModeSymlink != 0 {
+			return failed(hypercall.ELOOP)
+		}
+	}
 	// O_NONBLOCK keeps a FIFO in the folder from holding the machine up.
 	f, err := vm.cfg.HostShare.OpenFile(name, int(a.Flags)|syscall.O_NONBLOCK, os.FileMode(a.Mode&0o777))
 	if err != nil {

@@ -12,7 +12,7 @@ func TestGuestRange(t *testing.T) {
 	const (
 		min = uint64(hypercall.MinGVA)
 		max = uint64(hypercall.ReservedGVA)
-		pg  = 4096
+		pg  = uint64(4096)
 	)
 	tests := []struct {
 		start, n uint64
@@ -36,10 +36,10 @@ func TestGuestRange(t *testing.T) {
 		{1 << 47, pg, hypercall.EINVAL},
 		{1<<47 - pg, pg, hypercall.EINVAL},
 		{1 << 63, pg, hypercall.EINVAL},
-		{-pg & (1<<64 - 1), pg, hypercall.EINVAL},
-		{min, -pg & (1<<64 - 1), hypercall.EINVAL},
-		{min, -min & (1<<64 - 1), hypercall.EINVAL},
-		{min + pg, 1<<64 - pg, hypercall.EINVAL},
+		{^pg + 1, pg, hypercall.EINVAL},
+		{min, ^pg + 1, hypercall.EINVAL},
+		{min, ^min + 1, hypercall.EINVAL},
+		{min + pg, ^pg + 1, hypercall.EINVAL},
 		{min, maxRange, 0},
 		{min, maxRange + pg, hypercall.ENOMEM},
 		{min, maxRange - pg, 0},
@@ -59,7 +59,7 @@ func TestGuestRange(t *testing.T) {
 // TestTablesFor compares the bound with what mapping one page at each end and
 // the middle's tables really takes.
 func TestTablesFor(t *testing.T) {
-	starts := []uint64{0x10000, 0x1ff000, 0x3ffff000, 0x7fffff_f000, 0x7fffff_e000, 0x40_0000_0000}
+	starts := []uint64{0x4000_0000, 0x4_001f_f000, 0x3ffff000, 0x7fffff_f000, 0x7fffff_e000, 0x40_0000_0000}
 	for _, start := range starts {
 		for _, pages := range []uint64{1, 2, 511, 512, 513, 1024, 5000} {
 			vm := newTestVM(t, 4000)

@@ -22,8 +22,8 @@ func (fs *FS) CopyRange(in int, inOff *int64, out int, outOff *int64, n int) (in
 	if from < 0 || to < 0 {
 		return 0, EINVAL
 	}
-	n = min(n, maxRW)
-	if src.node == dst.node && from < to+int64(n) && to < from+int64(n) {
+	n = int(max(0, min(int64(n), maxRW, src.size()-from)))
+	if n > 0 && src.node == dst.node && from < to+int64(n) && to < from+int64(n) {
 		return 0, EINVAL
 	}
 	done, e := copyData(src, from, dst, to, n)

@@ -1,7 +1,6 @@
 package fs
 
 import (
-	"math"
 	"slices"
 	"sync"
 )
@@ -16,6 +15,9 @@ type Flock struct {
 	PID    int32
 	Pad2   int32
 }
+
+// lastByte is the end of a lock that has none.
+const lastByte = 1<<63 - 1
 
 // rangeLock is a record lock on [start, end]. The owner is the FS for POSIX
 // locks, which belong to the process, and the *file for those of F_OFD_SETLK.
@@ -126,7 +128,7 @@ func (l *locks) report(w rangeLock, fl *Flock) {
 	if r.write {
 		fl.Type = F_WRLCK
 	}
-	if r.end != math.MaxInt64 {
+	if r.end != lastByte {
 		fl.Len = r.end - r.start + 1
 	}
 	if owner, ok := r.owner.(*FS); ok {
@@ -170,10 +172,10 @@ func (f *file) span(fl *Flock) (start, end int64, e Errno) {
 		return 0, 0, EINVAL
 	}
 	start += fl.Start
-	end = math.MaxInt64
+	end = lastByte
 	switch {
 	case fl.Len > 0:
-		if start > math.MaxInt64-fl.Len+1 {
+		if start > lastByte-fl.Len+1 {
 			return 0, 0, EOVERFLOW
 		}
 		end = start + fl.Len - 1
@@ -186,53 +188,6 @@ func (f *file) span(fl *Flock) (start, end int64, e Errno) {
 	return start, end, 0
 }
 
-// Flock locks a whole file for a description.
-func (fs *FS) Flock(fd, how int) Errno {
-	f, e := fs.getIO(fd)
-	if e != 0 {
-		return e
-	}
-	defer fs.put(f)
-	op := how &^ LOCK_NB
-	if op != LOCK_SH && op != LOCK_EX && op != LOCK_UN {
-		return EINVAL
-	}
-	n := f.node
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	// A conversion gives the old lock up first, as on Linux.
-	n.locks.unflock(f)
-	for op != LOCK_UN && n.locks.flocked(op == LOCK_EX) {
-		if how&LOCK_NB != 0 {
-			return EAGAIN
-		}
-		n.waitLock()
-	}
-	switch op {
-	case LOCK_SH:
-		n.locks.sharing = append(n.locks.sharing, f)
-	case LOCK_EX:
-		n.locks.alone = f
-	}
-	return 0
-}
-
-// flocked is whether another description's flock is in the way.
-func (l *locks) flocked(alone bool) bool {
-	return l.alone != nil || alone && len(l.sharing) > 0
-}
-
-func (l *locks) unflock(f *file) {
-	if l.alone == f {
-		l.alone = nil
-		l.wake()
-	}
-	if i := slices.Index(l.sharing, f); i >= 0 {
-		l.sharing = slices.Delete(l.sharing, i, i+1)
-		l.wake()
-	}
-}
-
 // dropPosixLocks happens when any descriptor of the inode is closed: the
 // well-known trap of POSIX record locks.
 func (f *file) dropPosixLocks() { f.dropRanges(f.fs) }
@@ -241,7 +196,7 @@ func (f *file) dropRanges(owner any) {
 	n := f.node
 	n.mu.Lock()
 	if len(n.locks.ranges) > 0 {
-		n.locks.clear(owner, 0, math.MaxInt64)
+		n.locks.clear(owner, 0, lastByte)
 	}
 	n.mu.Unlock()
 }

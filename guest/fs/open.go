@@ -116,6 +116,9 @@ func (fs *FS) findFor(dirfd int, path string, how How) (place, Errno) {
 	if how.Flags&O_NOFOLLOW == 0 && how.Flags&exclusive != exclusive {
 		w.how = walkFollow
 	}
+	if how.Flags&O_CREAT != 0 {
+		w.how |= walkCreate
+	}
 	return w.run(base, path)
 }
 

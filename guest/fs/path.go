@@ -10,6 +10,9 @@ type place struct {
 	// slash is whether the path ended in one: then node is a directory, or
 	// nothing, or (walks for a parent only) anything.
 	slash bool
+	// long is whether the name is too long: walks for a parent leave that to
+	// the caller, since Linux finds it after errors of other paths.
+	long bool
 }
 
 // plain is whether the last component is a name that can be made or removed.
@@ -19,6 +22,7 @@ func (p *place) plain() bool { return p.name != "" && p.name != "." && p.name !=
 const (
 	walkFollow = 1 << iota // follow a symbolic link at the end
 	walkParent             // want the last component's directory: never follow
+	walkCreate             // may make a file, whose name ends in no slash
 )
 
 // walker is one walk along a path.
@@ -84,11 +88,17 @@ func (w *walker) step(p *place, name, rest string) (string, Errno) {
 	if !cur.isDir() {
 		return "", ENOTDIR
 	}
-	if len(name) > NAME_MAX {
+	last := strings.Trim(rest, "/") == ""
+	*p = place{dir: cur, name: name, long: len(name) > NAME_MAX}
+	if last && rest != "" && w.how&walkCreate != 0 && p.plain() {
+		return "", EISDIR
+	}
+	if p.long {
+		if last && w.how&walkParent != 0 {
+			return rest, 0
+		}
 		return "", ENAMETOOLONG
 	}
-	last := strings.Trim(rest, "/") == ""
-	*p = place{dir: cur, name: name}
 	switch name {
 	case ".":
 		p.node = cur
@@ -163,9 +173,6 @@ func (w *walker) link(p *place, rest string) (string, Errno) {
 		p.dir = w.top
 	}
 	*p = place{dir: p.dir, node: p.dir}
-	if len(target)+len(rest) >= 2*PATH_MAX {
-		return "", ENAMETOOLONG
-	}
 	return target + rest, 0
 }
 
@@ -186,75 +193,4 @@ func (w *walker) jump(p *place, rest string) Errno {
 		p.dir, p.name = n, "."
 	}
 	return 0
-}
-
-// base is where a relative path starts. The caller holds FS.tree.
-func (fs *FS) base(dirfd int, path string) (*inode, Errno) {
-	if path != "" && path[0] == '/' {
-		return fs.root, 0
-	}
-	if dirfd == AT_FDCWD {
-		return fs.cwd, 0
-	}
-	f, e := fs.get(dirfd)
-	if e != 0 {
-		return nil, e
-	}
-	defer fs.put(f)
-	if path != "" && !f.node.isDir() {
-		return nil, ENOTDIR
-	}
-	return f.node, 0
-}
-
-// at resolves a path of an *at call. The caller holds FS.tree.
-func (fs *FS) at(dirfd int, path string, how int) (place, Errno) {
-	base, e := fs.base(dirfd, path)
-	if e != 0 {
-		return place{}, e
-	}
-	return fs.walk(base, path, how)
-}
-
-// node resolves a path that must exist, for the flags of an *at call. With
-// AT_EMPTY_PATH an empty path means dirfd itself.
-func (fs *FS) node(dirfd int, path string, flags int) (*inode, Errno) {
-	fs.rlockTree()
-	defer fs.tree.RUnlock()
-	if path == "" && flags&AT_EMPTY_PATH != 0 {
-		return fs.base(dirfd, "")
-	}
-	how := walkFollow
-	if flags&AT_SYMLINK_NOFOLLOW != 0 {
-		how = 0
-	}
-	p, e := fs.at(dirfd, path, how)
-	if e != 0 {
-		return nil, e
-	}
-	if p.node == nil {
-		return nil, ENOENT
-	}
-	return p.node, 0
-}
-
-// makePath returns the directory of an absolute or root-relative path and
-// makes what is missing; the root when something else is in the way.
-func (fs *FS) makePath(path string) *inode {
-	cur := fs.root
-	for name, rest := cut(path); name != ""; name, rest = cut(rest) {
-		p, e := fs.walk(cur, name, walkFollow)
-		if e != 0 || !p.plain() && p.node == nil {
-			return fs.root
-		}
-		if p.node == nil {
-			p.node = fs.newDir(p.dir.dev, 0o755)
-			p.dir.enter(p.name, p.node)
-		}
-		if !p.node.isDir() {
-			return fs.root
-		}
-		cur = p.node
-	}
-	return cur
 }

@@ -28,14 +28,17 @@ var (
 	outWaiter = waiter{mode: 'w', fd: uintptr(guest.FDConsoleOut)}
 )
 
-// until calls try until the host takes the call. The caller holds mu.
+// until calls try until the host takes the call. The caller holds mu. The
+// first try comes before the poll descriptor is touched: most need no more.
 func (w *waiter) until(try func() int64) int64 {
 	for {
+		if n := try(); n != -int64(hypercall.EAGAIN) {
+			return n
+		}
 		if !w.reset() {
 			return -int64(hypercall.EIO)
 		}
-		n := try()
-		if n != -int64(hypercall.EAGAIN) {
+		if n := try(); n != -int64(hypercall.EAGAIN) {
 			return n
 		}
 		if pollWait(w.pd, w.mode) != 0 {

@@ -17,9 +17,17 @@ func ioCall(trap uintptr, a *args) (int, fs.Errno, bool) {
 		return gave(readv(a, -1))
 	case sys_writev:
 		return gave(writev(a, -1))
-	case sys_preadv, sys_preadv2:
+	case sys_preadv, sys_pwritev:
+		if a.i64(3) < 0 {
+			return done(fs.EINVAL)
+		}
+		if trap == sys_preadv {
+			return gave(readv(a, a.i64(3)))
+		}
+		return gave(writev(a, a.i64(3)))
+	case sys_preadv2:
 		return gave(readv(a, a.i64(3)))
-	case sys_pwritev, sys_pwritev2:
+	case sys_pwritev2:
 		return gave(writev(a, a.i64(3)))
 	case sys_lseek:
 		n, e := files().Seek(a.int(0), a.i64(1), a.int(2))

@@ -146,9 +146,17 @@ func mprotect(a *args) (int, fs.Errno) {
 // sharedPages gives the file system page memory by way of gate and host.
 type sharedPages struct{}
 
+// Alloc places its memory, since the gate takes only what is placed at once:
+// memory that comes at first touch has nothing yet to alias.
 func (sharedPages) Alloc(n int) uintptr {
-	addr, e := linux(guest.Gate(sys_mmap, 0, uintptr(n)*hypercall.PageSize, protRead|protWrite, mapPrivate|mapAnonymous, ^uintptr(0), 0))
+	size := uintptr(n) * hypercall.PageSize
+	addr, e := linux(guest.Gate(sys_mmap, 0, size, 0, mapPrivate|mapAnonymous, ^uintptr(0), 0))
 	if e != 0 {
+		return 0
+	}
+	_, e = linux(guest.Gate(sys_mmap, uintptr(addr), size, protRead|protWrite, mapPrivate|mapAnonymous|mapFixed, ^uintptr(0), 0))
+	if e != 0 {
+		guest.Gate(sys_munmap, uintptr(addr), size, 0, 0, 0, 0)
 		return 0
 	}
 	return uintptr(addr)

@@ -28,6 +28,7 @@ func SystemPageExecutable(i int) bool { return i == pageStubs }
 // Selectors in the GDT.
 const (
 	selKernelCode = 1 << 3
+	selKernelData = 2 << 3
 	selUserData   = 4<<3 | 3
 	selUserCode   = 5<<3 | 3
 	selTSS        = 6 << 3

@@ -44,7 +44,7 @@ func main() {
 	}
 	start := time.Now()
 	w.run(w.n)
-	fmt.Println(os.Args[1], time.Since(start).Nanoseconds()/int64(w.n), w.n)
+	fmt.Println(os.Args[1], float64(time.Since(start).Nanoseconds())/float64(w.n), w.n)
 }
 
 var sink int

@@ -1,0 +1,173 @@
+package hv
+
+import (
+	"time"
+
+	"github.com/pvrun/pvrun/hv/engine"
+	"github.com/pvrun/pvrun/hv/kvm"
+	"github.com/pvrun/pvrun/hypercall"
+)
+
+// Costs are what guest code costs on this host's KVM, in ns.
+type Costs struct {
+	RingZeroNS float64 `json:"ring0_instruction_ns"` // one instruction at CPL 0
+	UserNS     float64 `json:"cpl3_instruction_ns"`  // the same at CPL 3
+	ExitNS     float64 `json:"exit_ns"`              // a hypercall, out and back
+	PageNS     float64 `json:"first_touch_ns"`       // first write to a page
+}
+
+// Measure runs a few instructions in a machine of its own and times them.
+func Measure() (Costs, error) {
+	m, err := newMeter()
+	if err != nil {
+		return Costs{}, err
+	}
+	defer m.close()
+	var c Costs
+	for _, step := range []func(*Costs) error{m.exits, m.pages, m.user, m.ringZero} {
+		if err := step(&c); err != nil {
+			return Costs{}, err
+		}
+	}
+	return c, nil
+}
+
+// meter is a machine without an image.
+type meter struct {
+	vm  VM
+	cpu *kvm.VCPU
+}
+
+const (
+	meterCode  hypercall.GVA = 0x400000
+	meterData  hypercall.GVA = 0x800000
+	meterPages               = 256
+)
+
+func newMeter() (*meter, error) {
+	m := &meter{}
+	if err := m.create(); err != nil {
+		m.close()
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *meter) create() (err error) {
+	if m.vm.mem, err = newMemory(4 << 20); err != nil {
+		return err
+	}
+	if m.vm.kvm, err = kvm.New(m.vm.mem.data); err != nil {
+		return err
+	}
+	if m.vm.tables, err = newPageTables(m.vm.mem); err != nil {
+		return err
+	}
+	system, _ := m.vm.mem.takeRun(kvm.SystemPages)
+	if err = m.vm.tables.mapSystem(system); err != nil {
+		return err
+	}
+	first, ok := m.vm.mem.takeRun(meterPages)
+	if !ok {
+		return errTooSmall
+	}
+	if err = m.vm.tables.mapFrames(meterData, first, meterPages, pteWrite|pteNX); err != nil {
+		return err
+	}
+	_, code, err := m.vm.place(meterCode, pageSize, pteFinal)
+	if err != nil {
+		return err
+	}
+	copy(code[codeExit:], []byte{0xe6, 0xf0, 0xeb, 0xfc})                                                              // out 0xf0, al; jmp back
+	copy(code[codeCount:], []byte{0xff, 0xc9, 0x75, 0xfc, 0xe6, 0xf0})                                                 // dec ecx; jnz back; out
+	copy(code[codeTouch:], []byte{0xc6, 0x07, 1, 0x48, 0x81, 0xc7, 0, 0x10, 0, 0, 0xff, 0xc9, 0x75, 0xf2, 0xe6, 0xf0}) // mov byte [rdi], 1; add rdi, 4096; dec ecx; jnz; out
+	m.cpu, err = m.vm.kvm.NewVCPU(0, kvm.Boot{
+		Root: m.vm.tables.root.gpa(), System: m.vm.mem.run(system, kvm.SystemPages), HostTSC: rdtsc,
+	})
+	return err
+}
+
+// Offsets of the three programs in the code page.
+const (
+	codeExit  = 0
+	codeCount = 64
+	codeTouch = 128
+)
+
+func (m *meter) close() {
+	if m.cpu != nil {
+		_ = m.cpu.Close()
+	}
+	if m.vm.kvm != nil {
+		_ = m.vm.kvm.Close()
+	}
+	if m.vm.mem != nil {
+		_ = m.vm.mem.close()
+	}
+}
+
+// enter runs a program until it exits and returns how long that took.
+func (m *meter) enter(offset int, count uint64) (time.Duration, error) {
+	r := m.cpu.Regs()
+	r.RIP, r.RDI, r.RCX = uint64(meterCode)+uint64(offset), uint64(meterData), count
+	m.cpu.RegsChanged()
+	return m.run()
+}
+
+func (m *meter) run() (time.Duration, error) {
+	for {
+		start := time.Now()
+		e, err := m.cpu.Run()
+		took := time.Since(start)
+		switch {
+		case err != nil:
+			return 0, err
+		case e.Reason == engine.Hypercall:
+			return took, nil
+		case e.Reason != engine.Interrupted:
+			return 0, &GuestFault{Reason: exitText(e), Regs: *m.cpu.Regs()}
+		}
+	}
+}
+
+func (m *meter) exits(c *Costs) error {
+	const n = 200
+	if _, err := m.enter(codeExit, 0); err != nil {
+		return err
+	}
+	var total time.Duration
+	for range n {
+		took, err := m.run()
+		if err != nil {
+			return err
+		}
+		total += took
+	}
+	c.ExitNS = float64(total.Nanoseconds()) / n
+	return nil
+}
+
+func (m *meter) pages(c *Costs) error {
+	took, err := m.enter(codeTouch, meterPages)
+	c.PageNS = max(0, float64(took.Nanoseconds())-c.ExitNS) / meterPages
+	return err
+}
+
+// count times instructions, two a turn.
+func (m *meter) count(c *Costs, turns uint64) (float64, error) {
+	took, err := m.enter(codeCount, turns)
+	return max(0, float64(took.Nanoseconds())-c.ExitNS) / float64(2*turns), err
+}
+
+func (m *meter) user(c *Costs) (err error) {
+	c.UserNS, err = m.count(c, 50_000_000)
+	return err
+}
+
+func (m *meter) ringZero(c *Costs) (err error) {
+	if err := m.cpu.EnterRingZero(); err != nil {
+		return err
+	}
+	c.RingZeroNS, err = m.count(c, 1000)
+	return err
+}
