@@ -28,6 +28,8 @@ const (
 // SYSCALLs in the standard library that none of them has caught.
 var patches = []patch{
 	{"runtime/sys_linux_amd64.s", "the runtime's door", systemCall, callGate, 0},
+	{"runtime/sys_linux_amd64.s", "rt_sigreturn is found by RSP, so no frame pointer may be pushed",
+		`^(TEXT runtime·sigreturn__sigaction\(SB\),NOSPLIT),\$0$`, "${1}|NOFRAME,$$0", 1},
 	{"runtime/time_linux_amd64.s", "the runtime's door", systemCall, callGate, 0},
 	{"internal/runtime/syscall/linux/asm_linux_amd64.s", "the runtime's door", systemCall, callGate, 1},
 	{"syscall/asm_linux_amd64.s", "the runtime's door", systemCall, callGate, 0},
@@ -43,6 +45,10 @@ var patches = []patch{
 		`^(\tr1, r2, errno = )linux\.Syscall6\(`, "${1}pvsys.Syscall(", 1},
 	{"syscall/syscall_linux.go", "the guest answers on the calling goroutine, which gives up no P",
 		`^\truntime_(entersyscall|exitsyscall)\(\)$`, "", 4},
+
+	{"internal/syscall/unix/fcntl_unix.go", "the library's door has the descriptors, the runtime's has not",
+		`^\tval, errno := fcntl\(int32\(fd\), int32\(cmd\), int32\(arg\)\)$`,
+		"\tv, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), uintptr(cmd), uintptr(arg)); val := int32(v)", 1},
 
 	{"syscall/exec_unix.go", "there are no processes",
 		`^(func forkExec\(argv0 string, .*\) \(pid int, err error\) \{)$`, "${1} return 0, pvNoProcess", 1},
