@@ -124,7 +124,7 @@ func TestSameBytes(t *testing.T) {
 	for i := range images {
 		cfg := testConfig(t, writeFiles(t, hello(nil)))
 		cfg.RootFS = writeFiles(t, rootfs)
-		cfg.CacheDir = t.TempDir()
+		cfg.CacheDir = filepath.Join(t.TempDir(), strings.Repeat("longer", i))
 		var err error
 		if images[i], err = os.ReadFile(mustBuild(t, cfg).Image); err != nil {
 			t.Fatal(err)

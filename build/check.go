@@ -18,9 +18,6 @@ func check(linked string) error {
 		return err
 	}
 	defer f.Close()
-	if err := checkMain(f); err != nil {
-		return err
-	}
 	e, err := elf.NewFile(f)
 	if err != nil {
 		return fmt.Errorf("check the program: %w", err)
@@ -34,18 +31,6 @@ func check(linked string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("check the program: %w", err)
-	}
-	return nil
-}
-
-// checkMain tells programs from what go build makes of other packages.
-func checkMain(f *os.File) error {
-	var magic [8]byte
-	if _, err := f.ReadAt(magic[:], 0); err != nil {
-		return fmt.Errorf("read the program: %w", err)
-	}
-	if string(magic[:]) == "!<arch>\n" {
-		return errors.New("not a main package")
 	}
 	return nil
 }

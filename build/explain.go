@@ -19,7 +19,7 @@ type listed struct {
 }
 
 // explain says why go build failed where its own message, in text, does not:
-// a package that needs cgo, or one that is not there. It asks the go command
+// a package that needs cgo, is not there or is not main. It asks the go command
 // again, which costs nothing where builds succeed.
 func (b *builder) explain(ctx context.Context, text string, cause error) error {
 	list := b.list(ctx)
@@ -31,6 +31,9 @@ func (b *builder) explain(ctx context.Context, text string, cause error) error {
 	for _, p := range list {
 		if !p.DepOnly && p.Dir == "" {
 			return notFound{fmt.Errorf("go build: package %s not found", p.ImportPath)}
+		}
+		if !p.DepOnly && p.Name != "main" && p.Name != "" {
+			return errors.New("not a main package")
 		}
 	}
 	if strings.TrimSpace(text) == "" {

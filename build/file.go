@@ -16,6 +16,9 @@ func writeAtomic(name string, write func(*os.File) error) (err error) {
 	if name, err = filepath.Abs(name); err != nil {
 		return err
 	}
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("write %s: not a regular file", name)
+	}
 	tmp := filepath.Join(filepath.Dir(name), fmt.Sprintf(".pvrun-%x", rand.Uint64()))
 	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o666)
 	if err != nil {

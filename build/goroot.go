@@ -25,7 +25,7 @@ const (
 	// keepRoots is how many derived roots stay in the cache.
 	keepRoots = 3
 	// inUse protects roots that another build may still be reading.
-	inUse = time.Hour
+	inUse = 10 * time.Minute
 )
 
 // goroot is an installed Go and the tree derived from it.

@@ -85,6 +85,26 @@ func TestResolveDerived(t *testing.T) {
 	}
 }
 
+// TestCopyLinkedTree copies a tree as distributions lay it out.
+func TestCopyLinkedTree(t *testing.T) {
+	from := writeFiles(t, map[string]string{
+		"share/src/fmt/fmt.go": "fmt", "share/src/cmd/go/go.go": "cmd", "share/other/x.go": "x", "share/VERSION": "v",
+		"lib/src->": "../share/src", "share/src/other->": "../other", "share/src/fmt/link.go->": "fmt.go",
+	})
+	to := filepath.Join(t.TempDir(), "src")
+	if err := copyTree(to, filepath.Join(from, "lib/src")); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"fmt/fmt.go": "fmt", "fmt/link.go": "fmt", "other/x.go": "x", "cmd/go/go.go": "cmd"} {
+		if got, err := os.ReadFile(filepath.Join(to, name)); err != nil || string(got) != want {
+			t.Errorf("%s: got %q, %v", name, got, err)
+		}
+	}
+	if info, err := os.Lstat(filepath.Join(to, "fmt/link.go")); err != nil || !info.Mode().IsRegular() {
+		t.Errorf("link.go: %v, %v", info, err)
+	}
+}
+
 func TestPrune(t *testing.T) {
 	dir := t.TempDir()
 	for i, name := range []string{"go-a", "go-b", "go-c", "go-d", "go-e"} {

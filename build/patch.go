@@ -27,6 +27,8 @@ const (
 // patches are applied in order. The linked program is checked afterwards for
 // SYSCALLs in the standard library that none of them has caught.
 var patches = []patch{
+	{"runtime/sys_linux_amd64.s", "a thread that exits has no stack for a CALL any more",
+		`^(TEXT runtime·exitThread\(SB\),.*\n(?:\t.*\n)*?\t)SYSCALL$`, "${1}JMP\tpvrun∕guest·exitGate(SB)", 1},
 	{"runtime/sys_linux_amd64.s", "the runtime's door", systemCall, callGate, 0},
 	{"runtime/sys_linux_amd64.s", "rt_sigreturn is found by RSP, so no frame pointer may be pushed",
 		`^(TEXT runtime·sigreturn__sigaction\(SB\),NOSPLIT),\$0$`, "${1}|NOFRAME,$$0", 1},

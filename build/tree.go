@@ -35,12 +35,17 @@ func linkTop(tree, installed string) error {
 	return nil
 }
 
-// copyTree copies the tree of regular files from to the new folder to, cmd
-// excepted: it holds the go command's own sources, and a link serves.
+// copyTree copies the tree from to the new folder to, cmd excepted: it holds
+// the go command's own sources, and a link serves. Some distributions have
+// links to folders in the tree, from itself among them.
 func copyTree(to, from string) error {
+	from, err := filepath.EvalSymlinks(from)
+	if err != nil {
+		return err
+	}
 	g := new(errgroup.Group)
 	g.SetLimit(2 * runtime.GOMAXPROCS(0))
-	err := filepath.WalkDir(from, func(name string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(from, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -54,11 +59,18 @@ func copyTree(to, from string) error {
 			return firstError(os.Symlink(name, dst), fs.SkipDir)
 		case d.IsDir():
 			return os.Mkdir(dst, 0o755)
+		case d.Type()&fs.ModeSymlink != 0 && isDir(name):
+			return os.Symlink(name, dst)
 		}
 		g.Go(func() error { return copyFile(dst, name) })
 		return nil
 	})
 	return firstError(err, g.Wait())
+}
+
+func isDir(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
 }
 
 // copyFile copies a file to a new one. Between two files io.Copy uses

@@ -85,5 +85,6 @@ var code codeAddrs
 
 // Assembly; see gate_amd64.s and rt0_amd64.s.
 func gate()
+func exitGate()
 func rt0()
 func findCode(c *codeAddrs)

@@ -85,6 +85,18 @@ TEXT ·gate(SB), NOSPLIT|NOFRAME, $0-0
 	ENTER_KERNEL(CX)
 	RUN(·systemCall)
 
+// func exitGate()
+// exit(2) of a thread whose stack may already be another's: nothing is read from
+// it or written to it.
+TEXT ·exitGate(SB), NOSPLIT|NOFRAME, $0-0
+	MOVL $1, const_offMask(GS)
+	MOVQ const_offThread(GS), CX
+	MOVQ AX, (thread_frame+frame_rax)(CX)
+	MOVQ DI, (thread_frame+frame_rdi)(CX)
+	MOVQ $const_leaveCall, thread_leave(CX)
+	ENTER_KERNEL(CX)
+	RUN(·systemCall)
+
 // func rawGate()
 // A SYSCALL instruction in foreign assembly: return address in RCX, flags in
 // R11, and everything else, vector registers included, to be preserved.

@@ -27,7 +27,7 @@ var newMachine = func(cfg hv.Config) (machine, error) { return hv.New(cfg) }
 
 // patience is how long a program may leave a signal that asks it to end
 // untaken.
-const patience = 3 * time.Second
+var patience = 3 * time.Second
 
 // forwarded are the signals that the program gets.
 var forwarded = []os.Signal{

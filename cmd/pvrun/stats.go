@@ -71,7 +71,16 @@ func tableRows(w io.Writer, dec *json.Decoder, path []string) error {
 	case json.Delim('['):
 		return arrayRow(w, dec, path)
 	}
-	_, err = fmt.Fprintf(w, "%s\t%v\n", strings.Join(path, "."), token)
+	return row(w, path, fmt.Sprint(token))
+}
+
+// row writes one row. Of the kernel's many counters, those that have counted
+// nothing are left out.
+func row(w io.Writer, path []string, value string) error {
+	if path[0] == "kvm" && strings.Trim(value, "0 ") == "" {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "%s\t%s\n", strings.Join(path, "."), value)
 	return err
 }
 
@@ -102,6 +111,5 @@ func arrayRow(w io.Writer, dec *json.Decoder, path []string) error {
 	if _, err := dec.Token(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%s\t%s\n", strings.Join(path, "."), strings.Join(list, " "))
-	return err
+	return row(w, path, strings.Join(list, " "))
 }

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pvrun/pvrun/build"
+)
+
+var update = flag.Bool("update", false, "rewrite testdata/*.golden")
+
+// pvrun runs a command line.
+func pvrunCommand(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	stdin, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	var out, errs bytes.Buffer
+	code = run(context.Background(), args, stdin, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// golden compares got with a file of testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s: got\n%s\nwant\n%s", file, got, want)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for name, args := range map[string][]string{
+		"help": {"--help"}, "help-build": {"build", "--help"}, "help-run": {"run", "--help"},
+		"help-inspect": {"inspect", "--help"}, "help-doctor": {"doctor", "--help"},
+	} {
+		code, stdout, stderr := pvrunCommand(t, args...)
+		if code != 0 || stderr != "" {
+			t.Errorf("%v: exit code %d, %s", args, code, stderr)
+		}
+		golden(t, name, stdout)
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		if code, stdout, _ := pvrunCommand(t, "completion", shell); code != 0 || !strings.Contains(stdout, "pvrun") {
+			t.Errorf("%s: exit code %d", shell, code)
+		}
+	}
+}
+
+func TestInspectTable(t *testing.T) {
+	info := build.Info{
+		Size: 2000000, Entry: "0x401000",
+		Note: build.NoteInfo{ABI: 1, Required: []string{"console"}, Usable: []string{"console", "alias"}},
+		Manifest: build.Manifest{Format: 1, Pvrun: "0.1.0", Go: "go1.26.8", Package: "example.com/x/cmd", Module: "example.com/x",
+			RootFS: &build.RootFS{Files: 2, Bytes: 1024, SHA256: "abc"}},
+		Segments: []build.Segment{{Addr: "0x400000", Perm: "r-x", MemSize: 1000, FileSize: 1000}, {Addr: "0x500000", Perm: "rw-", MemSize: 300000, FileSize: 20}},
+		RootFS:   []build.File{{Name: "a\x1b[31m", Mode: "-rw-r--r--", Size: 7}, {Name: "link", Mode: "Lrwxrwxrwx", Size: 1, Link: "a"}},
+		Go:       build.GoInfo{Version: "go1.26.8", Package: "example.com/x/cmd", Modules: []build.Module{{Path: "example.com/x", Version: "(devel)"}, {Path: "example.org/dep", Version: "v1.2.3", Replace: "../dep"}}},
+		Syscalls: []build.Site{{Addr: "0x401234", Func: "main.getpid", File: "example.com/x/a.s", Line: 3, Kind: "instruction"}, {Addr: "0x401300", Kind: "bytes"}},
+	}
+	var out bytes.Buffer
+	if err := writeInfo(&out, info); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "inspect", out.String())
+}
+
+// TestDoctor cannot know what this machine has, but what a diagnosis looks like.
+func TestDoctor(t *testing.T) {
+	code, stdout, stderr := pvrunCommand(t, "doctor", "-o", "json")
+	var d diagnosis
+	if err := json.Unmarshal([]byte(stdout), &d); err != nil || stderr != "" {
+		t.Fatalf("%v, %s", err, stderr)
+	}
+	ok := true
+	for _, c := range d.Checks {
+		ok = ok && (c.OK || !c.Required)
+		if c.Name == "" || c.Detail == "" || !c.OK && c.Required && c.Hint == "" {
+			t.Errorf("incomplete: %+v", c)
+		}
+	}
+	if ok != d.OK || ok != (code == 0) || len(d.Checks) < 6 {
+		t.Errorf("exit code %d, %s", code, stdout)
+	}
+}
+
+// TestDoctorNoGo has no go command to find.
+func TestDoctorNoGo(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	code, stdout, _ := pvrunCommand(t, "doctor")
+	if code != 1 || !strings.Contains(stdout, "go command       not ok  no go command") {
+		t.Errorf("exit code %d\n%s", code, stdout)
+	}
+}
+
+// TestUsage checks exit codes and that messages are one line.
+func TestUsage(t *testing.T) {
+	tests := []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"frob"}, 2, `pvrun: unknown command "frob" for "pvrun" (see 'pvrun --help')`},
+		{[]string{"--frob"}, 2, `pvrun: unknown flag: --frob (see 'pvrun --help')`},
+		{[]string{"build", "--frob"}, 2, `pvrun: unknown flag: --frob (see 'pvrun build --help')`},
+		{[]string{"inspect"}, 2, `pvrun: needs an image and nothing else (see 'pvrun inspect --help')`},
+		{[]string{"inspect", "-o", "xml", "x"}, 2, `pvrun: invalid argument "xml" for "-o, --output" flag: must be table or json (see 'pvrun inspect --help')`},
+		{[]string{"inspect", "none.img"}, 1, `pvrun: inspect none.img: no such file or directory`},
+		{[]string{"doctor", "x"}, 2, `pvrun: unknown command "x" for "pvrun doctor" (see 'pvrun doctor --help')`},
+		{[]string{"build", "./none"}, 1, `pvrun: build ./none: no such file or directory`},
+		{[]string{"run"}, 125, `pvrun: needs an image or a package (see 'pvrun run --help')`},
+		{[]string{"run", "--frob", "x"}, 125, `pvrun: unknown flag: --frob (see 'pvrun run --help')`},
+		{[]string{"run", "-m", "12x", "x"}, 125, `pvrun: invalid argument "12x" for "-m, --memory" flag: must be a number with a unit such as 64m or 1g (see 'pvrun run --help')`},
+		{[]string{"run", "--timeout", "-1s", "x"}, 125, `pvrun: --timeout -1s: must not be negative (see 'pvrun run --help')`},
+		{[]string{"run", "-e", "=x", "x"}, 125, `pvrun: -e =x: must be NAME=VALUE or NAME (see 'pvrun run --help')`},
+		{[]string{"run", "--env-file", "none", "x"}, 125, `pvrun: open none: no such file or directory`},
+		{[]string{"run", "--rootfs", "none", "x"}, 125, `pvrun: root file system none: no such file or directory`},
+		{[]string{"run", "none.img"}, 127, `pvrun: run none.img: no such file`},
+		{[]string{"run", "./none"}, 127, `pvrun: build ./none: no such file or directory`},
+		{[]string{"run", "none.go"}, 127, `pvrun: build none.go: no such file or directory`},
+	}
+	for _, test := range tests {
+		code, stdout, stderr := pvrunCommand(t, test.args...)
+		if code != test.code || stdout != "" || stderr != test.want+"\n" {
+			t.Errorf("%v: exit code %d, %q, %q; want %d, %q", test.args, code, stdout, stderr, test.code, test.want)
+		}
+	}
+}
