@@ -14,6 +14,9 @@ type callArgs [6]uint64
 // hypercall answers the call that the vCPU's registers describe.
 func (c *vcpu) hypercall(call hypercall.Call) (Exit, error) {
 	r := c.hw.Regs()
+	if !c.hw.FromHypercallPage() {
+		return Exit{}, c.fault("hypercall from outside the hypercall page")
+	}
 	a := callArgs{r.RDI, r.RSI, r.RDX, r.R10, r.R8, r.R9}
 	var result int64
 	switch call {

@@ -221,11 +221,31 @@ func (v *VCPU) ioExit() engine.Exit {
 	const out = 1
 	switch {
 	case dir == out && size == 1 && port == hypercallPort:
+		v.afterOut()
 		return engine.Exit{Reason: engine.Hypercall}
 	case dir == out && port >= exceptionPort && port < exceptionPort+vectors && v.run.sregs().cs.dpl == 0:
 		return v.exception(uint8(port - exceptionPort))
 	}
 	return engine.Exit{Reason: engine.IO, Detail: fmt.Sprintf("port %#x, %d bytes, direction %d", port, size, dir)}
+}
+
+// outSize is the length of the hypercall page's OUT.
+const outSize = 2
+
+// afterOut moves RIP past the OUT, which some back ends do before the exit and
+// others only when the vCPU is entered again, unless RIP has changed: an upcall
+// would then interrupt the guest before the call and make it twice.
+func (v *VCPU) afterOut() {
+	if r := v.run.regs(); r.RIP == uint64(hypercall.HypercallGVA) {
+		r.RIP += outSize
+		v.RegsChanged()
+	}
+}
+
+// FromHypercallPage says whether a Hypercall exit came from the page that the
+// host filled, and not from an OUT of the guest's own.
+func (v *VCPU) FromHypercallPage() bool {
+	return v.run.regs().RIP == uint64(hypercall.HypercallGVA)+outSize
 }
 
 // exception takes the interrupted registers from the frame that the CPU pushed
