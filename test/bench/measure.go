@@ -82,21 +82,42 @@ func (b benchmark) args() []string {
 }
 
 func measure(cmd *exec.Cmd, b benchmark) (sample, error) {
-	start := time.Now()
+	if b.wall {
+		return measureWall(cmd)
+	}
 	out, err := cmd.Output()
+	if err != nil {
+		return sample{}, fmt.Errorf("%v: %w", cmd.Args, err)
+	}
+	f := strings.Fields(string(out))
+	if len(f) != 3 {
+		return sample{}, fmt.Errorf("%v printed %q", cmd.Args, out)
+	}
+	x := usage(cmd)
+	if x.ns, err = strconv.ParseFloat(f[1], 64); err != nil {
+		return x, err
+	}
+	x.ops, err = strconv.ParseFloat(f[2], 64)
+	return x, err
+}
+
+// measureWall times a process from fork to exit. Its output goes nowhere: a
+// pipe and who reads it would be measured too.
+func measureWall(cmd *exec.Cmd) (sample, error) {
+	start := time.Now()
+	err := cmd.Run()
 	wall := time.Since(start)
 	if err != nil {
 		return sample{}, fmt.Errorf("%v: %w", cmd.Args, err)
 	}
-	x := sample{ns: float64(wall), ops: 1}
-	if f := strings.Fields(string(out)); !b.wall && len(f) == 3 {
-		x.ns, _ = strconv.ParseFloat(f[1], 64)
-		x.ops, _ = strconv.ParseFloat(f[2], 64)
-	}
-	ru := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	x.cpu = float64(ru.Utime.Nano() + ru.Stime.Nano())
-	x.rss = float64(ru.Maxrss) * 1024
+	x := usage(cmd)
+	x.ns, x.ops = float64(wall), 1
 	return x, nil
+}
+
+func usage(cmd *exec.Cmd) sample {
+	ru := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	return sample{cpu: float64(ru.Utime.Nano() + ru.Stime.Nano()), rss: float64(ru.Maxrss) * 1024}
 }
 
 func report(b benchmark, side string, list []sample, base float64, guest bool) {
