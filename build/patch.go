@@ -40,6 +40,8 @@ var patches = []patch{
 		"${1}pvrun∕guest·rt0(SB)", 1},
 	{"runtime/proc.go", "the guest notes when main.main begins",
 		`^(\tfn := main_main\b.*\n\t)(fn\(\))$`, "${1}pvMainStarting(); ${2}", 1},
+	{"runtime/mgcpacer.go", "the collector knows how small the machine is; GOMEMLIMIT=off makes it forget",
+		`^\tif p == "" (\|\| p == "off" \{)$`, "\tif p == \"\" { return pvMemoryLimit() }; if p == \"\" ${1}", 1},
 
 	{"syscall/syscall_linux.go", "the library's door",
 		`^\t"internal/runtime/syscall/linux"$`, "\tpvsys \"pvrun/guest/sys\"", 1},

@@ -51,3 +51,12 @@ func PollUnregister(fd int32) { Gate(sysPollable, uintptr(fd), 0, 0, 0, 0, 0) }
 func PollNotify(fd int32, events uint32) {
 	Gate(sysNotify, uintptr(fd), uintptr(events), 0, 0, 0, 0)
 }
+
+// MemoryLimit is what the Go runtime may use of the machine's memory, in bytes:
+// what is free at the start, less what page tables, the kernel and uneven use
+// take.
+func MemoryLimit() int64 {
+	const kernel = 1 << 20
+	free := int64(Info().FreeBytes) - kernel
+	return max(free-free/16, 1<<20)
+}

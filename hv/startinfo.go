@@ -57,6 +57,7 @@ func (vm *VM) loadStartInfo() error {
 		return err
 	}
 	s.frame = first
+	s.info.FreeBytes = uint64(vm.mem.left) << pageShift
 	copy(b, bytesOf(&s.info))
 	copy(b[len(bytesOf(&s.info)):], s.blob)
 	return nil

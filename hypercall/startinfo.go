@@ -15,6 +15,7 @@ type StartInfo struct {
 	Mode       Mode
 	Features   Feature // what the host offers
 	MemBytes   uint64  // the machine's memory, page tables included
+	FreeBytes  uint64  // of it, not given out when the guest starts
 	Generation uint64  // grows by one for every life that a snapshot gets
 	InstanceID [16]byte
 	Entropy    [64]byte // random; used once
@@ -52,4 +53,4 @@ const (
 	HostShareWritable             // and may be written
 )
 
-var _ = [1]struct{}{}[unsafe.Sizeof(StartInfo{})-240]
+var _ = [1]struct{}{}[unsafe.Sizeof(StartInfo{})-248]
