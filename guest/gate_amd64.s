@@ -37,8 +37,8 @@
 #define SAVE_STATE \
 	MOVQ $const_leaveState, thread_leave(CX); \
 	MOVQ thread_state(CX), DI; \
-	MOVL $-1, AX; \
-	MOVL $-1, DX; \
+	MOVL ·stateMask(SB), AX; \
+	XORL DX, DX; \
 	CMPB ·hasXSAVE(SB), $0; \
 	JEQ  3(PC); \
 	XSAVE64 (DI); \
@@ -159,8 +159,8 @@ full:
 	CMPQ thread_leave(CX), $const_leaveState
 	JNE  registers
 	MOVQ thread_state(CX), DI
-	MOVL $-1, AX
-	MOVL $-1, DX
+	MOVL ·stateMask(SB), AX
+	XORL DX, DX
 	CMPB ·hasXSAVE(SB), $0
 	JEQ  fx
 	XRSTOR64 (DI)

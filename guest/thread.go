@@ -84,21 +84,38 @@ func initThreads() {
 	addChunk((uintptr(unsafe.Pointer(&threads.first)) + 63) &^ 63)
 }
 
-// hasXSAVE is read by assembly.
-var hasXSAVE bool
+// hasXSAVE and stateMask are read by assembly: whether there is XSAVE, and the
+// state components that it saves.
+var (
+	hasXSAVE  bool
+	stateMask uint32
+)
+
+// tileState is AMX's components (Intel SDM volume 1, "State Components"). They
+// are 8 KiB, and the Go compiler and its assembly do not use them.
+const tileState = 1<<17 | 1<<18
 
 // stateSize is the size of the extended state in bytes (Intel SDM volume 1,
 // "Enumeration of CPU Support for XSAVE Instructions"). The first 512 bytes are
-// FXSAVE's.
+// FXSAVE's, the next 64 the header.
 func stateSize() uintptr {
 	const osxsave = 1 << 27
 	if _, _, ecx, _ := cpuid(1, 0); ecx&osxsave == 0 {
 		return 512
 	}
-	hasXSAVE = true
-	_, ebx, _, _ := cpuid(0xd, 0)
-	return uintptr(ebx)
+	hasXSAVE, stateMask = true, xgetbv()&^tileState
+	size := uint32(576)
+	for i := uint32(2); i < 32; i++ {
+		if stateMask&(1<<i) != 0 {
+			n, at, _, _ := cpuid(0xd, i)
+			size = max(size, at+n)
+		}
+	}
+	return uintptr(size)
 }
+
+// xgetbv reads the low half of XCR0.
+func xgetbv() uint32
 
 func cpuid(leaf, index uint32) (eax, ebx, ecx, edx uint32)
 
