@@ -29,10 +29,12 @@ const (
 	// poolSize is mapped in one step, so that the runtime's many small
 	// allocations cost no exit each.
 	poolSize = 1 << 20
-	// eagerMax is up to how large an anonymous mapping takes its memory at
-	// once. Larger ones that nobody placed are mostly tables that stay
-	// nearly empty.
-	eagerMax = 512 << 10
+	// poolMax is up to how large an allocation may be to come from the pool.
+	poolMax = 512 << 10
+	// eagerShare is the part of the memory free at the start up to which a
+	// mapping takes its memory at once, which saves the faults. Larger ones
+	// that nobody placed are mostly tables that stay nearly empty.
+	eagerShare = 32
 
 	maxRegions = 65530 // vm.max_map_count's default (Linux, proc_sys_vm(5))
 )
@@ -101,7 +103,7 @@ func mmap(addr, n uintptr, prot, flags uint32) int64 {
 	if flags&(mapFixed|mapFixedNoReplace) != 0 {
 		return mmapFixed(addr, n, prot, flags)
 	}
-	if prot == protRead|protWrite && n <= eagerMax && addr == 0 {
+	if prot == protRead|protWrite && n <= poolMax && addr == 0 {
 		if at := fromPool(n); at != 0 {
 			return int64(at)
 		}
@@ -110,7 +112,7 @@ func mmap(addr, n uintptr, prot, flags uint32) int64 {
 	if at == 0 || !insert(region{at, at + n, prot == 0}) {
 		return -eNOMEM
 	}
-	return populate(at, n, prot, n > eagerMax)
+	return populate(at, n, prot, n > uintptr(Info().FreeBytes)/eagerShare)
 }
 
 // populate maps what a region promises; on failure the region is gone.
