@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/pvrun/pvrun/hypercall"
@@ -79,12 +80,29 @@ func TestConsoleArguments(t *testing.T) {
 	}
 }
 
+// blockingPipe is as a shell makes it: a write that does not fit waits.
+func blockingPipe(t *testing.T) (r, w *os.File) {
+	t.Helper()
+	var fds [2]int
+	if err := syscall.Pipe2(fds[:], syscall.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	r, w = os.NewFile(uintptr(fds[0]), "r"), os.NewFile(uintptr(fds[1]), "w")
+	t.Cleanup(func() { r.Close(); w.Close() })
+	return r, w
+}
+
 // TestConsolePipe fills a pipe to the brim, empties it and goes on.
 func TestConsolePipe(t *testing.T) {
-	r, w := pipe(t)
+	t.Run("not blocking", func(t *testing.T) { r, w := pipe(t); consolePipe(t, r, w) })
+	t.Run("blocking", func(t *testing.T) { r, w := blockingPipe(t); consolePipe(t, r, w) })
+}
+
+func consolePipe(t *testing.T, r, w *os.File) {
+	t.Helper()
 	vm, c := newConsoleVM(t, Config{Stdout: w})
 	vm.tables.copyOut(scratch, bytes.Repeat([]byte("0123456789abcdef"), pageSize))
-	sent := int64(0)
+	sent := vm.write(1, 5000) // so that what comes never fits exactly
 	for {
 		n := vm.write(1, 16*pageSize)
 		if n == again {

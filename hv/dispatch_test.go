@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ import (
 var nasty = []uint64{
 	0, 1, 2, 7, 63, 64, 4095, 4096, 4097, 8192, 0xffff, 0x10000, 0x200000, 1 << 20, 1<<20 + 1, 1 << 31, 1 << 32,
 	1 << 36, 1<<36 + 4096, 1 << 46, 1 << 47, 1<<47 - 1, 1<<47 - 4096, 1 << 48, 1<<63 - 1, 1 << 63, 1<<64 - 4096, 1<<64 - 1,
-	testText, testData, testData + 4095, testROM, scratch, scratch + 8, scratch + 4095, scratch + 16*pageSize - 1, scratch + 16*pageSize,
+	testText, testTail, testData, testData + 4095, testROM, scratch, scratch + 8, scratch + 4095, scratch + 16*pageSize - 1, scratch + 16*pageSize,
 	uint64(hypercall.ReservedGVA), uint64(hypercall.ReservedGVA) - 4096, uint64(hypercall.HypercallGVA),
 	uint64(hypercall.StartInfoGVA), uint64(hypercall.SharedInfoGVA), uint64(hypercall.VCPUInfoGVA),
 	uint64(hypercall.BootStackTop) - 64, kernelHalf,
@@ -181,7 +182,8 @@ func TestEntropy(t *testing.T) {
 
 func TestSuspendRenews(t *testing.T) {
 	vm := newTestVM(t, 200)
-	at := uint64(hypercall.StartInfoGVA) + 56
+	entropy, _ := reflect.TypeFor[hypercall.StartInfo]().FieldByName("Entropy")
+	at := uint64(hypercall.StartInfoGVA) + uint64(entropy.Offset)
 	var a, b [64]byte
 	vm.tables.copyIn(a[:], at)
 	if r := vm.dispatch(hypercall.CallSuspend, callArgs{}); r != hypercall.SuspendContinued {

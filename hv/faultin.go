@@ -18,10 +18,12 @@ const (
 	faultExecute = 1 << 4
 )
 
-// Pages that one fault brings in: more while a program walks upwards.
+// Pages that one fault brings in: more where they are promised and so likely
+// to be used, and more while a program walks upwards.
 const (
-	faultPagesMin = 16
-	faultPagesMax = 512
+	faultPagesMin  = 16
+	faultPagesOwed = 128
+	faultPagesMax  = 1024
 )
 
 // faultIn answers a page fault in memory that was mapped lazily.
@@ -40,10 +42,14 @@ func (t *pageTables) faultIn(a, code uint64, ahead *readAhead) touch {
 	if v.holds() {
 		return touchDone // a translation older than the entry
 	}
-	start, n := ahead.next(a)
+	var filled []frame
+	start, n := ahead.next(a, v&pteOwed != 0)
 	for p := start; p < start+n*pageSize; p += pageSize {
-		t.fillNear(p, v)
+		if t.fillNear(p, v) && v&pteOwed != 0 {
+			filled = append(filled, t.slot(p, false).load().frame())
+		}
 	}
+	t.populate(filled)
 	if !e.load().holds() && !t.fill(e, lazyBits(v)) {
 		return touchNoMemory
 	}
@@ -52,14 +58,13 @@ func (t *pageTables) faultIn(a, code uint64, ahead *readAhead) touch {
 
 // fillNear fills a neighbour that waits in the same way, while memory is not
 // short.
-func (t *pageTables) fillNear(p uint64, like entry) {
-	const spare = 256
-	if t.mem.left < spare {
-		return
+func (t *pageTables) fillNear(p uint64, like entry) bool {
+	const short = 256
+	if like&pteOwed == 0 && t.mem.spare() < short {
+		return false
 	}
-	if e := t.slot(p, false); e != nil && e.load() == like {
-		t.fill(e, lazyBits(like))
-	}
+	e := t.slot(p, false)
+	return e != nil && e.load() == like && t.fill(e, lazyBits(like))
 }
 
 // allows says whether an entry, present or still lazy, permits an access.
@@ -82,10 +87,13 @@ type readAhead struct {
 }
 
 // next is the range to bring in for a fault at a, and its pages.
-func (r *readAhead) next(a uint64) (start, n uint64) {
-	if a >= r.end && a < r.end+pageSize*faultPagesMin {
+func (r *readAhead) next(a uint64, owed bool) (start, n uint64) {
+	switch {
+	case a >= r.end && a < r.end+pageSize*faultPagesMin:
 		r.pages = min(2*r.pages, faultPagesMax)
-	} else {
+	case owed:
+		r.pages = faultPagesOwed
+	default:
 		r.pages = faultPagesMin
 	}
 	size := r.pages * pageSize

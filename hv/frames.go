@@ -7,6 +7,7 @@ import "math/bits"
 type frames struct {
 	free  []uint64 // bit set: free
 	left  int      // free frames
+	owed  int      // of these, promised to mappings that have not touched them
 	total int
 	hint  int // no word before it has a free frame
 
@@ -26,8 +27,28 @@ func newFrames(n int) frames {
 	return f
 }
 
-// take hands out one frame.
+// spare is how many free frames nobody has been promised.
+func (f *frames) spare() int { return f.left - f.owed }
+
+// take hands out one frame that nobody has been promised.
 func (f *frames) take() (frame, bool) {
+	if f.spare() <= 0 {
+		return 0, false
+	}
+	return f.first()
+}
+
+// takeOwed keeps one promise.
+func (f *frames) takeOwed() (frame, bool) {
+	if f.owed == 0 {
+		return 0, false
+	}
+	f.owed--
+	return f.first()
+}
+
+// first is the free frame with the lowest number.
+func (f *frames) first() (frame, bool) {
 	for f.hint < len(f.free) {
 		if w := f.free[f.hint]; w != 0 {
 			b := bits.TrailingZeros64(w)
@@ -42,7 +63,7 @@ func (f *frames) take() (frame, bool) {
 
 // takeRun hands out n frames in a row.
 func (f *frames) takeRun(n int) (frame, bool) {
-	if n > f.left {
+	if n > f.spare() {
 		return 0, false
 	}
 	start, length := 0, 0

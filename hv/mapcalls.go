@@ -57,16 +57,40 @@ func (t *pageTables) doMap(start, length uint64, flags hypercall.MapFlag) hyperc
 	if !lazy {
 		need += r.pages()
 	}
-	if need > uint64(t.mem.left) {
+	if need > uint64(t.mem.spare()) {
 		return hypercall.ENOMEM
 	}
-	return t.each(r, true, func(_ uint64, e *entry) hypercall.Status {
-		if lazy {
+	if lazy {
+		return t.each(r, true, func(_ uint64, e *entry) hypercall.Status {
 			e.store(pteLazy | bits&^ptePresent)
+			return 0
+		})
+	}
+	return t.mapPromised(r, bits)
+}
+
+// headPages is how much of a mapping gets its frames at once. The rest is
+// promised, and comes when a program gets there.
+const headPages = 128
+
+func (t *pageTables) mapPromised(r pageRange, bits entry) hypercall.Status {
+	head := r.start + headPages*pageSize
+	return t.each(r, true, func(a uint64, e *entry) hypercall.Status {
+		if a >= head {
+			e.store(pteLazy | pteOwed | bits&^ptePresent)
+			t.mem.owed++
 		} else if !t.fill(e, bits) {
 			return hypercall.ENOMEM
 		}
 		return 0
+	})
+}
+
+// populate backs frames that will soon be touched with host memory.
+func (t *pageTables) populate(list []frame) {
+	_ = forRuns(list, func(f frame, n int) error {
+		t.mem.populate(f, n)
+		return nil
 	})
 }
 
@@ -92,8 +116,10 @@ func (t *pageTables) unmap(r pageRange) hypercall.Status {
 	return t.flush()
 }
 
+// refuseFinal also refuses text that has not been touched yet: an alias of it
+// could be written.
 func refuseFinal(_ uint64, e *entry) hypercall.Status {
-	if e != nil && e.load()&(pteFinal|ptePresent) == pteFinal|ptePresent {
+	if e != nil && e.load()&pteFinal != 0 {
 		return hypercall.EACCES
 	}
 	return 0
@@ -115,7 +141,7 @@ func (t *pageTables) doProtect(start, length uint64, flags hypercall.MapFlag) hy
 		if v := e.load(); v.holds() {
 			t.set(e, bits)
 		} else {
-			e.store(pteLazy | bits&^ptePresent)
+			e.store(pteLazy | v&pteOwed | bits&^ptePresent)
 		}
 		return 0
 	})
@@ -129,22 +155,24 @@ func refuseHoleOrFinal(a uint64, e *entry) hypercall.Status {
 	return refuseFinal(a, e)
 }
 
+// doDiscard takes frames away and lets their pages wait for others, lazily: as
+// on Linux, memory that a program gave back is not promised to it.
 func (t *pageTables) doDiscard(start, length uint64) hypercall.Status {
 	r, s := guestRange(start, length)
 	if s != 0 {
 		return s
 	}
-	var list []frame
 	t.each(r, false, func(_ uint64, e *entry) hypercall.Status {
 		if e == nil {
 			return 0
 		}
 		if v := e.load(); v&ptePresent != 0 && v&pteWrite != 0 && !t.mem.shared(v.frame()) {
-			list = append(list, v.frame())
+			t.clear(e)
+			e.store(pteLazy | v&^(ptePresent|pteAddr))
 		}
 		return 0
 	})
-	return ioStatus(forRuns(list, t.mem.discard))
+	return t.flush()
 }
 
 func (t *pageTables) doAlias(start, length uint64, flags hypercall.MapFlag, source uint64) hypercall.Status {
@@ -163,13 +191,13 @@ func (t *pageTables) doAlias(start, length uint64, flags hypercall.MapFlag, sour
 	if bits&ptePresent == 0 || flags&hypercall.MapLazy != 0 || src.start < r.end && r.start < src.end {
 		return hypercall.EINVAL
 	}
-	if s := t.each(src, false, t.populate); s != 0 {
+	if s := t.each(src, false, t.settle); s != 0 {
 		return s
 	}
 	if s := t.unmap(r); s != 0 {
 		return s
 	}
-	if tablesFor(r.pages()) > uint64(t.mem.left) {
+	if tablesFor(r.pages()) > uint64(t.mem.spare()) {
 		return hypercall.ENOMEM
 	}
 	return t.each(r, true, func(a uint64, e *entry) hypercall.Status {
@@ -180,9 +208,9 @@ func (t *pageTables) doAlias(start, length uint64, flags hypercall.MapFlag, sour
 	})
 }
 
-// populate makes sure that a page of an alias's source has a frame that may be
+// settle makes sure that a page of an alias's source has a frame that may be
 // shared.
-func (t *pageTables) populate(a uint64, e *entry) hypercall.Status {
+func (t *pageTables) settle(a uint64, e *entry) hypercall.Status {
 	if s := refuseHoleOrFinal(a, e); s != 0 {
 		return s
 	}
@@ -194,7 +222,7 @@ func (t *pageTables) populate(a uint64, e *entry) hypercall.Status {
 
 // lazyBits are the bits that an entry waiting for its frame will have.
 func lazyBits(v entry) entry {
-	bits := v &^ (pteLazy | pteAddr)
+	bits := v &^ (pteLazy | pteOwed | pteAddr)
 	if bits&pteParked == 0 {
 		bits |= ptePresent
 	}

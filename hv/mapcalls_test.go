@@ -201,6 +201,7 @@ func TestCopyEdges(t *testing.T) {
 		{"to the end of the numbers", 1<<64 - 8, 8, false, hypercall.EFAULT},
 		{"past the end of the numbers", 1<<64 - 8, 16, false, hypercall.EFAULT},
 		{"non-canonical", 1 << 47, 1, false, hypercall.EFAULT},
+		{"data beyond 48 bits", 1<<48 + testData, 1, false, hypercall.EFAULT},
 		{"last of the lower half", 1<<47 - 1, 2, false, hypercall.EFAULT},
 		{"system pages", 0xffff_8000_0000_0000, 8, false, hypercall.EFAULT},
 		{"text", testText, 2 * pageSize, false, 0},

@@ -22,6 +22,7 @@ const (
 
 	pteFinal  entry = 1 << 9  // the image's text: no call changes it
 	pteLazy   entry = 1 << 10 // not present: a frame is taken at first touch
+	pteOwed   entry = 1 << 8  // with pteLazy: that frame is promised
 	pteParked entry = 1 << 11 // not present: the frame stays, nobody may touch it
 	pteNX     entry = 1 << 63
 	pteAddr   entry = 0x000f_ffff_ffff_f000
@@ -169,6 +170,9 @@ func (t *pageTables) clear(e *entry) {
 		return
 	}
 	e.store(0)
+	if v&pteOwed != 0 {
+		t.mem.owed--
+	}
 	if !v.holds() {
 		return
 	}
@@ -235,9 +239,14 @@ func forRuns(list []frame, f func(first frame, n int) error) error {
 	return nil
 }
 
-// fill puts a fresh zeroed frame behind an entry that is not present.
+// fill puts a fresh zeroed frame behind an entry that is not present, with the
+// permissions that bits says.
 func (t *pageTables) fill(e *entry, bits entry) bool {
-	f, ok := t.mem.take()
+	take := t.mem.take
+	if e.load()&pteOwed != 0 {
+		take = t.mem.takeOwed
+	}
+	f, ok := take()
 	if ok {
 		e.store(entry(f.gpa()) | bits)
 	}

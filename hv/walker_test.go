@@ -14,6 +14,7 @@ const (
 	testText = 0x400000 // two pages, executable
 	testData = 0x410000 // four pages, writable
 	testROM  = 0x420000 // two pages, read-only
+	testTail = 0x430000 // two pages, executable, with their memory at first touch
 )
 
 // newTestVM makes a machine of memory and page tables alone, loaded as load
@@ -48,6 +49,7 @@ func newTestVM(t testing.TB, pages int) *VM {
 			b[i] = byte(i >> 12)
 		}
 	}
+	check(vm.tables.mapLazily(testTail, testTail+2*pageSize, segmentBits(image.PermX)))
 	check(vm.loadHypercallPage())
 	check(vm.loadBootStack())
 	first, _, err := vm.place(hypercall.SharedInfoGVA, pageSize, pteWrite|pteNX)
@@ -130,6 +132,7 @@ const none = ^uint64(0)
 type checker struct {
 	vm     *VM
 	loaded map[uint64]mapping // contract's pages and text, as the loader made them
+	later  map[uint64]bool    // text that gets its memory at first touch
 }
 
 func (vm *VM) walk() (*walk, error) {
@@ -143,9 +146,11 @@ func newChecker(t testing.TB, vm *VM) *checker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &checker{vm, map[uint64]mapping{}}
+	c := &checker{vm, map[uint64]mapping{}, map[uint64]bool{}}
 	for a, m := range w.pages {
-		if a >= reserved || m.bits&bitNX == 0 {
+		if m.bits&(bitLazy|bitNX) == bitLazy {
+			c.later[a] = true
+		} else if a >= reserved || m.bits&bitNX == 0 {
 			c.loaded[a] = m
 		}
 	}
@@ -169,6 +174,11 @@ func (c *checker) check() error {
 			users[m.frame]++
 		}
 	}
+	for a := range c.later {
+		if m := w.pages[a]; m.bits&bitNX != 0 || m.bits&(bitP|bitLazy) == 0 || users[m.frame] > 1 {
+			return fmt.Errorf("%#x is %+v with %d users, and was text", a, m, users[m.frame])
+		}
+	}
 	for a, m := range c.loaded {
 		if w.pages[a] != m {
 			return fmt.Errorf("%#x is %+v, the loader made %+v", a, w.pages[a], m)
@@ -187,14 +197,14 @@ func (c *checker) page(w *walk, a uint64, m mapping) error {
 	case m.bits&bitPS != 0:
 		return fmt.Errorf("unknown bit")
 	case m.bits&bitP == 0:
-		return c.absent(w, m)
+		return c.absent(w, a, m)
 	case m.frame >= uint64(len(w.mem)>>12):
 		return fmt.Errorf("outside memory")
 	case w.tables[m.frame]:
 		return fmt.Errorf("a page table")
 	case m.bits&bitW != 0 && m.bits&bitNX == 0:
 		return fmt.Errorf("writable and executable")
-	case m.bits&bitNX == 0 && !loaded:
+	case m.bits&bitNX == 0 && !loaded && !c.later[a]:
 		return fmt.Errorf("executable")
 	case m.bits&bitU == 0 && (a < kernelHalf || !loaded):
 		return fmt.Errorf("supervisor")
@@ -207,7 +217,7 @@ func (c *checker) page(w *walk, a uint64, m mapping) error {
 }
 
 // absent checks an entry that is not present but says something.
-func (c *checker) absent(w *walk, m mapping) error {
+func (c *checker) absent(w *walk, a uint64, m mapping) error {
 	switch {
 	case m.bits&bitLazy != 0 && m.frame != none:
 		return fmt.Errorf("lazy, and has a frame")
@@ -215,7 +225,7 @@ func (c *checker) absent(w *walk, m mapping) error {
 		return fmt.Errorf("neither lazy nor parked")
 	case m.frame != none && (m.frame >= uint64(len(w.mem)>>12) || w.tables[m.frame]):
 		return fmt.Errorf("parked frame is not one")
-	case m.bits&bitNX == 0:
+	case m.bits&bitNX == 0 && !c.later[a]:
 		return fmt.Errorf("will be executable")
 	}
 	return nil

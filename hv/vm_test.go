@@ -1,0 +1,96 @@
+package hv
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pvrun/pvrun/hv/kvm"
+	"github.com/pvrun/pvrun/hypercall"
+	"github.com/pvrun/pvrun/test/guests/asm"
+)
+
+// newRealVM makes a machine of a hand-made image.
+func newRealVM(t *testing.T, code *asm.Code) *VM {
+	t.Helper()
+	if f, err := os.OpenFile(kvm.Device, os.O_RDWR, 0); err == nil {
+		f.Close()
+	} else if os.Getenv("PVRUN_KVM") == "must" {
+		t.Fatal(err)
+	} else {
+		t.Skipf("SKIPPED, no machine was run: %v", err)
+	}
+	vm, err := New(Config{Image: asm.Image{Code: code}.Write(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { vm.Close() })
+	return vm
+}
+
+func runFor(vm *VM, d time.Duration) (Exit, error, time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	begin := time.Now()
+	exit, err := vm.Run(ctx)
+	return exit, err, time.Since(begin)
+}
+
+// TestTripleFault spoils the IDT, which no guest can, and faults.
+func TestTripleFault(t *testing.T) {
+	vm := newRealVM(t, new(asm.Code).Raw(0x0f, 0x0b))
+	e := vm.tables.slot(kvm.SystemGVA+pageSize, false)
+	clear(vm.mem.page(e.load().frame()))
+	_, err, took := runFor(vm, 5*time.Second)
+	var f *GuestFault
+	if !errors.As(err, &f) || took > 500*time.Millisecond {
+		t.Fatalf("%v after %v", err, took)
+	}
+	if !strings.Contains(f.Reason, "triple fault") || f.Regs.String() == "" {
+		t.Errorf("%q", f.Reason)
+	}
+}
+
+// TestLoadedTables: what New makes passes the walker, and so does what a guest
+// has made of it.
+func TestLoadedTables(t *testing.T) {
+	c := new(asm.Code).Hypercall(hypercall.CallMap, 0x10_0000_0000, 1<<20, 3)
+	c.Hypercall(hypercall.CallMap, 0x20_0000_0000, 1<<20, 3|uint64(hypercall.MapLazy))
+	c.Store(0x20_0000_0000, 1).Hypercall(hypercall.CallAlias, 0x30_0000_0000, 0x1000, 3, 0x10_0000_0000)
+	c.Hypercall(hypercall.CallProtect, 0x20_0000_0000, 0x10000, 0).Exit(0)
+	vm := newRealVM(t, c)
+	check := newChecker(t, vm)
+	if err := check.check(); err != nil {
+		t.Fatal(err)
+	}
+	if exit, err, _ := runFor(vm, 5*time.Second); err != nil || exit.Code != 0 {
+		t.Fatal(exit, err)
+	}
+	if err := check.check(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLostFrames: when the host cannot invalidate, frames stay out of use.
+func TestLostFrames(t *testing.T) {
+	vm := newTestVM(t, 300)
+	if s := vm.tables.doMap(scratch, 4*pageSize, hypercall.MapRead|hypercall.MapWrite); s != 0 {
+		t.Fatal(s)
+	}
+	left, data := vm.mem.left, vm.mem.data
+	vm.tables.each(pageRange{scratch, scratch + 4*pageSize}, false, func(_ uint64, e *entry) hypercall.Status {
+		vm.tables.clear(e)
+		return 0
+	})
+	vm.mem.data = make([]byte, len(data)+1)[1:] // misaligned: madvise refuses
+	if vm.tables.flush() != hypercall.EIO || vm.mem.left != left {
+		t.Errorf("%d frames free, %d before", vm.mem.left, left)
+	}
+	vm.mem.data = data
+	if s := vm.tables.flush(); s != 0 || vm.mem.left != left+4 {
+		t.Errorf("the next time: %v, %d frames free, %d before", s, vm.mem.left, left)
+	}
+}
