@@ -34,6 +34,7 @@ func boot() {
 	t.frame = frame{rip: code.entry, rsp: initialStack(si), rflags: 2}
 	t.leave, t.run = leaveFull, threadRunning
 	setRunning(t)
+	sliceEnd = monotonic() + timeSlice
 	setUpcall()
 }
 

@@ -23,23 +23,13 @@ func event() {
 	events()
 }
 
-// events handles what is pending until nothing is, and decides who runs.
+// events handles what is pending. A sleeper whose time has come, or the next in
+// line at the end of a time slice, runs before the thread that was interrupted.
 func events() {
-	t := running()
 	takeEvents()
 	wakeSleepers(monotonic())
-	if t.run == threadRunning {
-		preempt(t)
-	}
+	yield(running())
 	finish()
-}
-
-// preempt gives the vCPU to a sleeper whose time has come, or to the next in
-// line at the end of a time slice.
-func preempt(t *thread) {
-	if runQueue.head != 0 {
-		makeRunnable(t)
-	}
 }
 
 // finish ends every visit to the kernel: someone is chosen to run and gets its

@@ -2,10 +2,11 @@ package guest
 
 import "github.com/pvrun/pvrun/hypercall"
 
-// runQueue and sleepers are owned by the vCPU.
+// What follows is owned by the vCPU.
 var (
 	runQueue struct{ head, tail uintptr }
 	sleepers uintptr // by deadline
+	sliceEnd int64   // when the running thread has had its time slice
 )
 
 // timeSlice is how long a thread may run while others could, in ns.
@@ -92,11 +93,14 @@ func wake(t *thread, result int64) {
 	makeRunnable(t)
 }
 
-// wakeSleepers ends the waits whose deadline has passed.
-func wakeSleepers(now int64) {
+// wakeSleepers ends the waits whose deadline has passed and says whether there
+// were any.
+func wakeSleepers(now int64) (any bool) {
 	for sleepers != 0 && threadAt(sleepers).deadline <= now {
 		expire(threadAt(sleepers))
+		any = true
 	}
+	return any
 }
 
 func expire(t *thread) {
@@ -125,13 +129,14 @@ func reschedule() {
 		}
 		t.run = threadRunning
 		setRunning(t)
+		sliceEnd = monotonic() + timeSlice
 	}
 	setDeadline()
 }
 
-// yield lets others run before the running thread.
+// yield lets others, if there are any, run before the running thread.
 func yield(t *thread) {
-	if runQueue.head != 0 {
+	if t.run == threadRunning && runQueue.head != 0 {
 		makeRunnable(t)
 	}
 }
@@ -163,7 +168,7 @@ func setDeadline() {
 		d = threadAt(sleepers).deadline
 	}
 	if runQueue.head != 0 {
-		d = min(d, monotonic()+timeSlice)
+		d = min(d, sliceEnd)
 	}
 	vcpuPage().Deadline = d
 }

@@ -71,8 +71,8 @@ func systemCall() {
 		yield(t)
 	}
 	takeEvents()
-	if sleepers != 0 {
-		wakeSleepers(monotonic())
+	if sleepers != 0 && wakeSleepers(monotonic()) {
+		yield(t)
 	}
 	finish()
 }
