@@ -36,6 +36,15 @@ type GuestFault struct {
 
 func (e *GuestFault) Error() string { return "guest fault: " + e.Reason }
 
+// Defect is a panic of pvrun's own while it answered a guest. It ends that
+// machine and no other; it is never how something is handled.
+type Defect struct {
+	Value any
+	Stack []byte
+}
+
+func (e *Defect) Error() string { return fmt.Sprintf("defect in pvrun: %v", e.Value) }
+
 // ErrMemory is wrapped by New's error when Config.Memory cannot hold the image.
 var ErrMemory = errors.New("not enough memory for the machine")
 

@@ -1,19 +1,14 @@
 package hv
 
 import (
-	"errors"
-	"os"
 	"testing"
 
-	"github.com/pvrun/pvrun/hv/kvm"
+	"github.com/pvrun/pvrun/internal/need"
 )
 
 func TestMeasure(t *testing.T) {
+	need.KVM(t)
 	c, err := Measure()
-	var none *kvm.UnavailableError
-	if errors.As(err, &none) && os.Getenv("PVRUN_KVM") != "must" {
-		t.Skip(err)
-	}
 	if err != nil {
 		t.Fatal(err)
 	}

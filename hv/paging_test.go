@@ -18,6 +18,7 @@ type model struct{ pages map[uint64]*modelPage }
 type modelPage struct {
 	read, write, exec bool
 	cell              *uint64 // the first word; aliases share it
+	sure              bool    // its memory is promised
 }
 
 func newModel() *model {
@@ -25,14 +26,14 @@ func newModel() *model {
 	add := func(at uint64, n int, w, x bool) {
 		for i := range n {
 			cell := 0x0101010101010101 * uint64(i)
-			m.pages[at+uint64(i)*4096] = &modelPage{true, w, x, &cell}
+			m.pages[at+uint64(i)*4096] = &modelPage{true, w, x, &cell, true}
 		}
 	}
 	add(testText, 2, false, true)
 	add(testData, 4, true, false)
 	add(testROM, 2, false, false)
 	for i := range uint64(2) {
-		m.pages[testTail+i*4096] = &modelPage{true, false, true, new(uint64)}
+		m.pages[testTail+i*4096] = &modelPage{true, false, true, new(uint64), false}
 	}
 	return m
 }
@@ -120,14 +121,14 @@ func (m *model) doMap(start, n uint64, flags hypercall.MapFlag, text bool) (errs
 		return errs{hypercall.EACCES}, nil
 	}
 	return errs{0, hypercall.ENOMEM}, func() {
-		m.each(start, n, func(at uint64) { m.pages[at] = &modelPage{r, w, false, new(uint64)} })
+		m.each(start, n, func(at uint64) { m.pages[at] = &modelPage{r, w, false, new(uint64), r && flags&hypercall.MapLazy == 0} })
 	}
 }
 
 func (m *model) discard(start, n uint64) {
 	m.each(start, n, func(at uint64) {
 		if p := m.pages[at]; p != nil && p.write && m.users(p.cell) == 1 {
-			*p.cell = 0
+			*p.cell, p.sure = 0, false
 		}
 	})
 }
@@ -155,7 +156,8 @@ func (m *model) alias(start, n uint64, flags hypercall.MapFlag, source uint64, t
 	}
 	return errs{0, hypercall.ENOMEM}, func() {
 		m.each(start, n, func(at uint64) {
-			m.pages[at] = &modelPage{r, w, false, m.pages[at-start+source].cell}
+			m.pages[at-start+source].sure = true
+			m.pages[at] = &modelPage{r, w, false, m.pages[at-start+source].cell, true}
 		})
 	}
 }
@@ -172,6 +174,9 @@ func randomCall(r *rand.Rand) (hypercall.Call, callArgs) {
 		return places[r.IntN(len(places))]
 	}
 	n := uint64(1+r.IntN(5)) * 4096
+	if r.IntN(8) == 0 {
+		n += 600 << 12 // beyond what gets its memory at once
+	}
 	switch r.IntN(40) {
 	case 0:
 		n = []uint64{0, 1, 4097, 1 << 36, 1<<36 + 4096, 1<<64 - 4096, 600 << 12}[r.IntN(7)]
@@ -280,7 +285,7 @@ func (m *model) compare(t *testing.T, vm *VM, r *rand.Rand, near uint64) {
 		if p != nil && p.read {
 			want = 0
 		}
-		if got != want && got != hypercall.ENOMEM {
+		if got != want && (got != hypercall.ENOMEM || p == nil || p.sure) {
 			t.Fatalf("read %#x: %v, want %v", a, got, want)
 		}
 		if v := binary.LittleEndian.Uint64(b[:]); got == 0 && v != *p.cell {
@@ -291,7 +296,7 @@ func (m *model) compare(t *testing.T, vm *VM, r *rand.Rand, near uint64) {
 		if p != nil && p.write {
 			want = 0
 		}
-		if got != want && got != hypercall.ENOMEM {
+		if got != want && (got != hypercall.ENOMEM || p == nil || p.sure) {
 			t.Fatalf("write %#x: %v, want %v", a, got, want)
 		}
 		if got == 0 {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync/atomic"
 
 	"github.com/pvrun/pvrun/hv/engine"
@@ -34,6 +35,11 @@ func (c *vcpu) loop() (exit Exit, err error) {
 		return Exit{}, err
 	}
 	defer c.tick.stop()
+	defer func() {
+		if r := recover(); r != nil {
+			err = &Defect{r, debug.Stack()}
+		}
+	}()
 	c.vm.clock.begun = c.vm.clock.now()
 	for !c.vm.stop.Load() {
 		c.deliverEvents()

@@ -10,19 +10,17 @@ import (
 
 	"github.com/pvrun/pvrun/hv/kvm"
 	"github.com/pvrun/pvrun/hypercall"
+	"github.com/pvrun/pvrun/internal/need"
 	"github.com/pvrun/pvrun/test/guests/asm"
 )
+
+func TestMain(m *testing.M) { os.Exit(need.Main(m)) }
 
 // newRealVM makes a machine of a hand-made image.
 func newRealVM(t *testing.T, code *asm.Code) *VM {
 	t.Helper()
-	if f, err := os.OpenFile(kvm.Device, os.O_RDWR, 0); err == nil {
-		f.Close()
-	} else if os.Getenv("PVRUN_KVM") == "must" {
-		t.Fatal(err)
-	} else {
-		t.Skipf("SKIPPED, no machine was run: %v", err)
-	}
+	need.KVM(t)
+	need.Count(1)
 	vm, err := New(Config{Image: asm.Image{Code: code}.Write(t)})
 	if err != nil {
 		t.Fatal(err)
@@ -94,3 +92,18 @@ func TestLostFrames(t *testing.T) {
 		t.Errorf("the next time: %v, %d frames free, %d before", s, vm.mem.left, left)
 	}
 }
+
+// TestDefect: a panic while a guest is answered ends its machine with an error.
+func TestDefect(t *testing.T) {
+	vm := newRealVM(t, new(asm.Code).Hypercall(hypercall.CallConsoleWrite, 1, uint64(hypercall.StartInfoGVA), 1))
+	vm.con.streams[1] = stream{fd: -1, w: panicky{}}
+	_, err, _ := runFor(vm, 5*time.Second)
+	var d *Defect
+	if !errors.As(err, &d) || d.Value != "broken" || len(d.Stack) == 0 {
+		t.Fatalf("error %v, want a defect", err)
+	}
+}
+
+type panicky struct{}
+
+func (panicky) Write([]byte) (int, error) { panic("broken") }

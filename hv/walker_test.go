@@ -68,6 +68,7 @@ func newTestVM(t testing.TB, pages int) *VM {
 const (
 	bitP, bitW, bitU     = 1 << 0, 1 << 1, 1 << 2
 	bitPS                = 1 << 7
+	bitOwed              = 1 << 8 // global, in an entry that is present
 	bitFinal, bitLazy    = 1 << 9, 1 << 10
 	bitParked            = 1 << 11
 	bitNX                = uint64(1) << 63
@@ -165,13 +166,16 @@ func (c *checker) check() error {
 	if err != nil {
 		return err
 	}
-	users := map[uint64]int{}
+	users, owed := map[uint64]int{}, 0
 	for a, m := range w.pages {
 		if err := c.page(w, a, m); err != nil {
 			return fmt.Errorf("%#x → frame %#x, bits %#x: %w", a, m.frame, m.bits, err)
 		}
 		if m.frame != none {
 			users[m.frame]++
+		}
+		if m.bits&bitOwed != 0 {
+			owed++
 		}
 	}
 	for a := range c.later {
@@ -183,6 +187,9 @@ func (c *checker) check() error {
 		if w.pages[a] != m {
 			return fmt.Errorf("%#x is %+v, the loader made %+v", a, w.pages[a], m)
 		}
+	}
+	if owed != c.vm.mem.owed || owed > c.vm.mem.left {
+		return fmt.Errorf("%d frames are promised, %d are counted, %d are left", owed, c.vm.mem.owed, c.vm.mem.left)
 	}
 	return c.frames(w, users)
 }
@@ -210,7 +217,7 @@ func (c *checker) page(w *walk, a uint64, m mapping) error {
 		return fmt.Errorf("supervisor")
 	case m.bits&bitU != 0 && a >= kernelHalf:
 		return fmt.Errorf("a system page for the guest")
-	case m.bits&(bitLazy|bitParked) != 0:
+	case m.bits&(bitLazy|bitParked|bitOwed) != 0:
 		return fmt.Errorf("present, and waiting")
 	}
 	return nil
@@ -219,6 +226,8 @@ func (c *checker) page(w *walk, a uint64, m mapping) error {
 // absent checks an entry that is not present but says something.
 func (c *checker) absent(w *walk, a uint64, m mapping) error {
 	switch {
+	case m.bits&bitOwed != 0 && m.bits&bitLazy == 0:
+		return fmt.Errorf("promised a frame, and has one")
 	case m.bits&bitLazy != 0 && m.frame != none:
 		return fmt.Errorf("lazy, and has a frame")
 	case m.bits&bitLazy == 0 && (m.bits&bitParked == 0 || m.frame == none):

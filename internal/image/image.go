@@ -151,7 +151,7 @@ func (p *parser) header() (header, error) {
 }
 
 type phdr struct {
-	typ, flags                    uint32
+	typ, flags                   uint32
 	offset, vaddr, filesz, memsz uint64
 }
 

@@ -1,0 +1,112 @@
+// Package need lets tests say that they need KVM, so that a machine without
+// it never makes them look as if they had passed. It depends on nothing of
+// pvrun; all tests can use it.
+//
+//	func TestMain(m *testing.M) { os.Exit(need.Main(m)) }
+//
+//	func TestX(t *testing.T) {
+//		need.KVM(t)
+//
+// Without /dev/kvm these tests skip and Main says so where it cannot be
+// overlooked; with PVRUN_KVM=must they fail.
+package need
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+)
+
+// Environment variables that tests obey.
+const (
+	// EnvKVM set to "must" makes a missing KVM a failure.
+	EnvKVM = "PVRUN_KVM"
+	// EnvReport names a file to which each test package appends a line that
+	// says whether it had KVM; make test sums them up.
+	EnvReport = "PVRUN_KVM_REPORT"
+)
+
+// machines counts what ran in this process, skipped the tests without KVM.
+var machines, skipped atomic.Int64
+
+// Count says that a test has run n machines.
+func Count(n int) { machines.Add(int64(n)) }
+
+// Main runs the tests of a package and returns the exit code. It reports on
+// KVM after them.
+func Main(m *testing.M) int {
+	err := usable()
+	if err != nil && os.Getenv(EnvKVM) == "must" {
+		fmt.Fprintf(os.Stderr, "FAIL: KVM NOT TESTED: %v, and %s=must\n", err, EnvKVM)
+		return 1
+	}
+	code := m.Run()
+	report(err)
+	return code
+}
+
+// KVM skips the test when there is none.
+func KVM(t testing.TB) {
+	t.Helper()
+	err := usable()
+	switch {
+	case err == nil:
+	case os.Getenv(EnvKVM) == "must":
+		t.Fatalf("KVM NOT TESTED: %v, and %s=must", err, EnvKVM)
+	default:
+		skipped.Add(1)
+		t.Skipf("KVM NOT TESTED: %v", err)
+	}
+}
+
+// usable says why KVM cannot be used; nil when it can.
+var usable = func() error {
+	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// report tells people and make test how it was.
+func report(err error) {
+	name := filepath.Base(strings.TrimSuffix(os.Args[0], ".test"))
+	line := fmt.Sprintf("KVM tested: %s: %d machines", name, machines.Load())
+	if err != nil {
+		line = fmt.Sprintf("KVM NOT TESTED: %s: %d tests skipped: %v", name, skipped.Load(), err)
+		shout(line)
+	}
+	file := os.Getenv(EnvReport)
+	if file == "" {
+		return
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return
+	}
+	defer f.Close()
+	fmt.Fprintln(f, line)
+}
+
+// shout writes to the stderr of the go command that runs this test: what a
+// test that passes writes to its own is thrown away.
+func shout(line string) {
+	banner := fmt.Sprintf("\n%s\n%s\n%[1]s\n\n", strings.Repeat("!", len(line)), line)
+	out := io.Writer(os.Stderr)
+	parent := fmt.Sprintf("/proc/%d", os.Getppid())
+	comm, _ := os.ReadFile(parent + "/comm")
+	if strings.TrimSpace(string(comm)) == "go" {
+		f, err := os.OpenFile(parent+"/fd/2", os.O_WRONLY|os.O_APPEND|syscall.O_NOCTTY, 0)
+		if err == nil {
+			defer f.Close()
+			out = f
+		}
+	}
+	io.WriteString(out, banner)
+}

@@ -1,0 +1,3 @@
+module pvrun.example/guests
+
+go 1.26
