@@ -8,15 +8,16 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"unsafe"
 
 	"github.com/pvrun/pvrun/hypercall"
 )
 
+// Sizes of the ELF header and of entries of the two tables, in bytes (System V
+// ABI, "ELF Header").
 const (
-	ehdrSize = int64(unsafe.Sizeof(elf.Header64{}))
-	phdrSize = int64(unsafe.Sizeof(elf.Prog64{}))
-	shdrSize = int64(unsafe.Sizeof(elf.Section64{}))
+	ehdrSize = int64(64)
+	phdrSize = int64(56)
+	shdrSize = int64(64)
 )
 
 // elfFile is an executable to which program headers are added. Go's linker

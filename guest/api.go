@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/pvrun/pvrun/hypercall"
@@ -51,6 +52,13 @@ func PollUnregister(fd int32) { Gate(sysPollable, uintptr(fd), 0, 0, 0, 0, 0) }
 func PollNotify(fd int32, events uint32) {
 	Gate(sysNotify, uintptr(fd), uintptr(events), 0, 0, 0, 0)
 }
+
+// umask is the program's mask of permission bits, shared by both doors: package
+// syscall sets it by a SYSCALL of its own.
+var umask atomic.Uint32
+
+// Umask is the program's mask of permission bits.
+func Umask() *atomic.Uint32 { return &umask }
 
 // MemoryLimit is what the Go runtime may use of the machine's memory, in bytes:
 // what is free at the start, less what page tables, the kernel and uneven use

@@ -30,6 +30,7 @@ func boot() {
 	initMemory()
 	initThreads()
 	initPoller()
+	umask.Store(0o022)
 	t := newThread()
 	t.frame = frame{rip: code.entry, rsp: initialStack(si), rflags: 2}
 	t.leave, t.run = leaveFull, threadRunning

@@ -29,6 +29,7 @@ const (
 	sysKill             = 62
 	sysFcntl            = 72
 	sysGettimeofday     = 96
+	sysUmask            = 95
 	sysGetuid           = 102
 	sysGetgid           = 104
 	sysGeteuid          = 107
@@ -121,6 +122,8 @@ func dispatchThread(t *thread, nr uintptr, f *frame) int64 {
 		return processID
 	case sysGetppid, sysGetuid, sysGetgid, sysGeteuid, sysGetegid, sysSchedYield, sysPrctl:
 		return 0
+	case sysUmask:
+		return int64(umask.Swap(uint32(f.rdi) & 0o777))
 	case sysArchPrctl:
 		return archPrctl(f.rdi, f.rsi)
 	case sysSchedGetaffinity:

@@ -17,8 +17,8 @@ type FS struct {
 	cwd   *inode
 
 	table table
-	mask  atomic.Uint32 // umask
-	inos  atomic.Uint64 // last inode number given out
+	mask  *atomic.Uint32 // umask
+	inos  atomic.Uint64  // last inode number given out
 	space space
 	polls waitRoom
 	maps  mapped
@@ -29,8 +29,11 @@ type FS struct {
 // New makes a file system with descriptors 0, 1 and 2 open on the console.
 // The tree is built at the first call that takes a path.
 func New(h Host) *FS {
-	fs := &FS{host: h}
-	fs.mask.Store(0o022)
+	fs := &FS{host: h, mask: h.Umask}
+	if fs.mask == nil {
+		fs.mask = new(atomic.Uint32)
+		fs.mask.Store(0o022)
+	}
 	fs.space.limit = int64(h.MemBytes / 2)
 	fs.polls.init()
 	fs.table.fs = fs

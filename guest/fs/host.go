@@ -1,5 +1,7 @@
 package fs
 
+import "sync/atomic"
+
 // Host is everything that the file system needs from outside. Functions are
 // called from any goroutine and must not call back into the FS, unless said.
 type Host struct {
@@ -28,6 +30,10 @@ type Host struct {
 	PollRegister   func(fd int32)
 	PollUnregister func(fd int32)
 	PollNotify     func(fd int32, events uint32)
+
+	// Umask is the mask of permission bits, where someone else sets it too; nil
+	// is one of the file system's own, 022.
+	Umask *atomic.Uint32
 
 	// Pages is the memory behind MAP_SHARED; nil refuses such mappings.
 	Pages Pages

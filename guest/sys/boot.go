@@ -32,6 +32,7 @@ func files() *fs.FS {
 // host is what the file system gets from this machine.
 func host() fs.Host {
 	return fs.Host{
+		Umask:           guest.Umask(),
 		Now:             func() int64 { return clock(clockRealtime) },
 		Mono:            func() int64 { return clock(clockMonotonic) },
 		Sleep:           sleepNS,

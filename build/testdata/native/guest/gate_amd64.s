@@ -10,3 +10,8 @@ TEXT ·gate(SB),NOSPLIT|NOFRAME,$0
 
 TEXT ·rt0(SB),NOSPLIT|NOFRAME,$0
 	JMP	_rt0_amd64(SB)
+
+// exitGate ends a thread; there is no stack any more, and no way back.
+TEXT ·exitGate(SB),NOSPLIT|NOFRAME,$0
+	SYSCALL
+	INT	$3

@@ -12,3 +12,6 @@ func MainStarting() {
 		panic("not initialized")
 	}
 }
+
+// MemoryLimit is no limit, as math.MaxInt64 means to the Go runtime.
+func MemoryLimit() int64 { return 1<<63 - 1 }
