@@ -2,6 +2,7 @@ package main
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -39,6 +40,22 @@ func newBuild(s streams) *cobra.Command {
 	f.StringVar(&cfg.Tags, "tags", "", "build `TAGS`, as for go build")
 	f.StringVar(&cfg.Ldflags, "ldflags", "", "linker `FLAGS`, as for go build")
 	return cmd
+}
+
+// goFlags gives those flags of build that go build has too their second dash,
+// so that they may be written as for go build.
+func goFlags(args []string) []string {
+	if len(args) == 0 || args[0] != "build" {
+		return args
+	}
+	args = slices.Clone(args)
+	for i, arg := range args {
+		switch name, _, _ := strings.Cut(arg, "="); name {
+		case "-tags", "-ldflags":
+			args[i] = "-" + arg
+		}
+	}
+	return args
 }
 
 // imageName is the file that an image of the package goes to by default.

@@ -37,6 +37,8 @@ var forwarded = []os.Signal{
 
 // start runs the machine to its end. The error has the exit code.
 func (r *runFlags) start(ctx context.Context, cfg hv.Config) (err error) {
+	signals := listen()
+	defer func() { signal.Stop(signals()) }()
 	vm, err := newMachine(cfg)
 	if errors.Is(err, fs.ErrNotExist) && isImageError(err) {
 		return exitError{exitNotFound, err}
@@ -53,17 +55,23 @@ func (r *runFlags) start(ctx context.Context, cfg hv.Config) (err error) {
 	}
 	done := make(chan struct{})
 	defer close(done)
-	// Beside the machine: to set up signals takes as long as to load a program.
-	// One that comes before ends pvrun as it would end any process.
-	go func() {
-		signals := make(chan os.Signal, 16)
-		signal.Notify(signals, forwarded...)
-		defer signal.Stop(signals)
-		forward(vm, signals, done, cancel)
-	}()
+	go forward(vm, signals(), done, cancel)
 	exit, err := vm.Run(ctx)
 	err = r.result(exit, err)
 	return firstError(err, r.writeStats(vm))
+}
+
+// listen has the signals that the program gets sent to a channel. To set that
+// up takes as long as to load a program, so it is done beside; the function
+// that listen returns waits for it. When the program runs, no signal may find
+// pvrun without it.
+func listen() (signals func() chan os.Signal) {
+	c, ready := make(chan os.Signal, 16), make(chan struct{})
+	go func() {
+		signal.Notify(c, forwarded...)
+		close(ready)
+	}()
+	return func() chan os.Signal { <-ready; return c }
 }
 
 func isImageError(err error) bool {

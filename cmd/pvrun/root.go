@@ -48,7 +48,7 @@ func runDirectly(ctx context.Context, s streams, args []string) (err error, done
 
 func execute(ctx context.Context, s streams, args []string) error {
 	root := newRoot(s)
-	root.SetArgs(args)
+	root.SetArgs(goFlags(args))
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)

@@ -26,6 +26,9 @@ func (v *sizeValue) String() string {
 
 func (v *sizeValue) Set(s string) error {
 	n, err := parseSize(s)
+	if err == nil && n == 0 {
+		err = errSize
+	}
 	*v = sizeValue(n)
 	return err
 }

@@ -22,7 +22,7 @@ import (
 var (
 	_ = add("args", func(args []string) { fmt.Printf("%q\n", os.Args[1:]) })
 	_ = add("env", environ)
-	_ = add("where", func([]string) { fmt.Println(must(os.Getwd())); _, err := os.Stat("here"); fmt.Println(err) })
+	_ = add("where", where)
 	_ = add("self", self)
 	_ = add("random", random)
 	_ = add("cannot", cannot)
@@ -37,6 +37,8 @@ var (
 	_ = add("ignore", func([]string) { signal.Ignore(syscall.SIGINT, syscall.SIGTERM); fmt.Println("ready"); spin() })
 	_ = add("wait", func([]string) { fmt.Println("ready"); time.Sleep(time.Hour) })
 	_ = add("kill", kill)
+	_ = add("crash", func([]string) { crash() })
+	_ = add("deaf", func([]string) { fmt.Println("ready"); deaf() })
 )
 
 func environ(args []string) {
@@ -47,6 +49,14 @@ func environ(args []string) {
 			fmt.Printf("%q\n", kv)
 		}
 	}
+}
+
+func where([]string) {
+	fmt.Println(must(os.Getwd()))
+	_, err := os.Stat("here")
+	fmt.Println(err)
+	_, err = os.ReadDir(".")
+	fmt.Println("folder", err == nil)
 }
 
 func self([]string) {
@@ -180,6 +190,13 @@ func notify(args []string) {
 	}
 	os.Exit(3)
 }
+
+// crash masks a machine's events and faults.
+func crash()
+
+// deaf masks a machine's events and spins: no signal, tick or timer reaches
+// it. On Linux it is a segmentation fault.
+func deaf()
 
 // kill sends a signal to itself.
 func kill(args []string) {

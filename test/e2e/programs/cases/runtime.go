@@ -30,8 +30,9 @@ var (
 	_ = add("out-of-memory", func([]string) { eat() })
 	_ = add("deadlock", func([]string) { select {} })
 	_ = add("deadlock-mutex", func([]string) { var m sync.Mutex; m.Lock(); m.Lock() })
-	_ = add("map-race", func([]string) { mapRace() })
+	_ = add("fatal", func([]string) { var m sync.Mutex; m.Unlock() })
 	_ = add("preempt", preempt)
+	_ = add("share", share)
 	_ = add("exit", func(args []string) { os.Exit(must(strconv.Atoi(args[0]))) })
 	_ = add("goexit", func([]string) { go func() {}(); runtime.Goexit() })
 	_ = add("spin", func([]string) { spin() })
@@ -273,24 +274,36 @@ func eat() {
 	}
 }
 
-func mapRace() {
-	m := map[int]int{}
-	for range 4 {
-		go func() {
-			for i := 0; ; i++ {
-				m[i&1023] = i
-			}
-		}()
-	}
-	time.Sleep(time.Minute)
-}
-
 var spins int
 
 func spin() {
 	for {
 		spins++
 	}
+}
+
+// share keeps one goroutine busy, without ever waiting, until another one has
+// had its turn.
+func share(args []string) {
+	work := map[string]func(){
+		"compute": func() { spins++ },
+		"alloc":   func() { eaten = append(eaten[:0], make([]byte, 1000)) },
+		"getpid":  func() { os.Getpid() },
+		"now":     func() { time.Now() },
+		"stat":    func() { os.Stat("/tmp") },
+		"write":   func() { check(os.WriteFile("/tmp/share", []byte("x"), 0o600)) },
+	}[args[0]]
+	var turns atomic.Int32
+	go func() {
+		for {
+			turns.Add(1)
+			runtime.Gosched()
+		}
+	}()
+	for turns.Load() < 5 {
+		work()
+	}
+	fmt.Println("shared")
 }
 
 // preempt has goroutines in empty loops while others work and the collector

@@ -1,0 +1,88 @@
+# Everything that is made goes to out/.
+
+GO         ?= go
+FUZZTIME   ?= 30s
+BENCHFLAGS ?=
+IMAGE      ?= hello
+ARGS       ?=
+
+# Modules of their own, beside the root's.
+MODULES    := images test/e2e/programs
+STATIC     := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# The race detector needs cgo, and so a C compiler.
+RACE       := $(shell command -v cc >/dev/null 2>&1 && echo -race)
+KVMREPORT  := $(CURDIR)/out/kvm-report.txt
+
+.PHONY: help build images run test e2e fuzz bench fmt vet lint golden check ci clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## out/pvrun
+	CGO_ENABLED=0 $(GO) build -trimpath -o out/pvrun ./cmd/pvrun
+
+images: build ## out/NAME.img for each program of images/
+	@set -e; for main in images/*/main.go; do \
+		dir=$${main%/main.go}; name=$${dir#images/}; rootfs=; \
+		if [ -d $$dir/rootfs ]; then rootfs="--rootfs $$dir/rootfs"; fi; \
+		echo "out/$$name.img"; out/pvrun build -o out/$$name.img $$rootfs ./$$dir; \
+	done
+
+run: build ## run IMAGE=hello of images/ in a VM, with ARGS=
+	@out/pvrun run $(if $(wildcard images/$(IMAGE)/rootfs),--rootfs images/$(IMAGE)/rootfs) ./images/$(IMAGE) $(ARGS)
+
+test: vet ## all tests; says at the end whether KVM was tested
+	@mkdir -p out; rm -f $(KVMREPORT)
+	@status=0; \
+	echo "$(GO) test $(RACE) ./..."; \
+	PVRUN_KVM_REPORT=$(KVMREPORT) $(GO) test -count=1 -timeout 8m $(RACE) ./... || status=$$?; \
+	echo; \
+	if grep -q '^KVM NOT TESTED' $(KVMREPORT) 2>/dev/null || ! grep -q '^KVM tested' $(KVMREPORT) 2>/dev/null; then \
+		echo '*** KVM NOT TESTED: no machine was run ***'; cat $(KVMREPORT) 2>/dev/null; \
+	else \
+		awk '{ n += $$(NF-1) } END { printf "KVM tested: %d machines were run\n", n }' $(KVMREPORT); \
+	fi; \
+	if [ -z "$(RACE)" ]; then echo 'race detector: not used, there is no C compiler'; fi; \
+	exit $$status
+
+e2e: ## only the tests of the pvrun command
+	$(GO) test -count=1 ./test/e2e
+
+fuzz: ## every fuzz target for FUZZTIME=30s
+	@set -e; grep -rl --include='*_test.go' '^func Fuzz' . | while read -r file; do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' $$file); do \
+			echo "$$(dirname $$file) $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file); \
+		done; \
+	done
+
+bench: ## programs in a machine beside the same on the host, BENCHFLAGS='-run NAME'
+	$(GO) run ./test/bench $(BENCHFLAGS)
+
+fmt: ## gofmt all sources
+	gofmt -w .
+
+# The guest makes pointers of addresses: it is what hands out memory.
+vet: ## gofmt and go vet find nothing
+	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "not formatted (make fmt):"; echo "$$bad"; exit 1; fi
+	$(GO) vet $$($(GO) list ./... | grep -v /pvrun/guest)
+	$(GO) vet -unsafeptr=false ./guest/...
+	@set -e; for dir in $(MODULES); do (cd $$dir && echo "$(GO) vet ./... # $$dir" && $(GO) vet ./...); done
+
+# In the guest, where assembly calls what Go does not, and in structures of the
+# kernel's, unused is no finding. The programs of test/e2e do wrong on purpose.
+lint: ## staticcheck finds nothing
+	$(GO) run $(STATIC) -checks inherit,-U1000 ./...
+	$(GO) run $(STATIC) $$($(GO) list ./... | grep -v -e /pvrun/guest -e /hv/kvm -e /test/bench)
+	cd images && $(GO) run $(STATIC) ./...
+
+golden: ## write the golden files anew; look at the difference before you commit it
+	$(GO) test -count=1 ./cmd/pvrun ./hypercall ./test/e2e -update
+
+check: lint test ## what must pass before a commit
+
+ci: ## what CI does, in a fresh clone
+	.ci/run
+
+clean: ## remove out/
+	rm -rf out

@@ -1,0 +1,7 @@
+// Command spins never ends.
+package main
+
+func main() {
+	for {
+	}
+}
