@@ -73,11 +73,10 @@ type VM struct {
 	files   hostFiles
 	stats   counters
 
-	kick     kicker
-	ran      atomic.Bool
-	stop     atomic.Bool // Run's context is over
-	signals  atomic.Uint64
-	suspends uint64
+	kick    kicker
+	ran     atomic.Bool
+	stop    atomic.Bool // Run's context is over
+	signals atomic.Uint64
 }
 
 // New loads the image and prepares a machine. The error is an *ImageError, a

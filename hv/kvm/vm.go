@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/go-multierror"
 	"github.com/pvrun/pvrun/hypercall"
@@ -41,27 +41,31 @@ type VM struct {
 	cpuid   *cpuid2
 }
 
-// system is what every VM shares: the device, opened once, and what it answers
-// to questions whose answers do not change.
-var system = sync.OnceValues(openSystem)
-
-type systemInfo struct {
-	fd      int
+// facts is what /dev/kvm answers to questions whose answers do not change. They
+// are asked once: the CPUID of each leaf alone is an exit of the host's own.
+type facts struct {
 	runSize int
 	cpuid   *cpuid2
 }
 
-func openSystem() (*systemInfo, error) {
-	fd, err := unix.Open(Device, unix.O_RDWR|unix.O_CLOEXEC, 0)
+var known atomic.Pointer[facts]
+
+// openDevice opens /dev/kvm and learns what is not known yet. The caller closes
+// the descriptor.
+func openDevice() (fd int, f *facts, err error) {
+	fd, err = unix.Open(Device, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, unavailable(err)
+		return 0, nil, unavailable(err)
 	}
-	s, err := querySystem(fd)
-	if err != nil {
+	if f = known.Load(); f != nil {
+		return fd, f, nil
+	}
+	if f, err = ask(fd); err != nil {
 		unix.Close(fd)
-		return nil, err
+		return 0, nil, err
 	}
-	return s, nil
+	known.Store(f)
+	return fd, f, nil
 }
 
 func unavailable(err error) error {
@@ -75,7 +79,7 @@ func unavailable(err error) error {
 	return &UnavailableError{hint, &os.PathError{Op: "open", Path: Device, Err: err}}
 }
 
-func querySystem(fd int) (*systemInfo, error) {
+func ask(fd int) (*facts, error) {
 	if v, err := ioctl(fd, kvmGetAPIVersion, 0); err != nil || v != apiVersion {
 		return nil, &UnavailableError{"a Linux kernel with KVM API 12 is needed", fmt.Errorf("KVM API version %d", v)}
 	}
@@ -92,24 +96,25 @@ func querySystem(fd int) (*systemInfo, error) {
 	if _, err := ioctlPtr(fd, kvmGetSupportedCPUID, id); err != nil {
 		return nil, fmt.Errorf("kvm: supported CPUID: %w", err)
 	}
-	return &systemInfo{fd, size, id}, nil
+	return &facts{size, id}, nil
 }
 
 // New creates a machine whose memory is mem, at MemoryBase. Close it before
 // mem is unmapped.
 func New(mem []byte) (*VM, error) {
-	s, err := system()
+	device, f, err := openDevice()
 	if err != nil {
 		return nil, err
 	}
-	fd, err := ioctl(s.fd, kvmCreateVM, 0)
+	defer unix.Close(device)
+	fd, err := ioctl(device, kvmCreateVM, 0)
 	for err == unix.EINTR {
-		fd, err = ioctl(s.fd, kvmCreateVM, 0)
+		fd, err = ioctl(device, kvmCreateVM, 0)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("kvm: create machine: %w", err)
 	}
-	vm := &VM{fd: fd, runSize: s.runSize, mem: mem, cpuid: s.cpuid}
+	vm := &VM{fd: fd, runSize: f.runSize, mem: mem, cpuid: f.cpuid}
 	if err := vm.setup(); err != nil {
 		unix.Close(fd)
 		return nil, err

@@ -76,7 +76,7 @@ func run(t *testing.T, cfg hv.Config, stopAfter time.Duration) outcome {
 	return o
 }
 
-// warm does what is done once in a process: /dev/kvm is opened and kept.
+// warm does what the Go runtime does once in a process: it opens its poller.
 var warm sync.Once
 
 func runOnce(t *testing.T, cfg hv.Config, stopAfter time.Duration) (o outcome) {
