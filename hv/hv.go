@@ -64,7 +64,8 @@ type VM struct {
 	mem     *memory
 	tables  *pageTables
 	kvm     *kvm.VM
-	machine func() error // waits until kvm is there
+	hw      *kvm.VCPU
+	machine func() error // waits until kvm and hw are there
 	cpu     *vcpu
 	shared  *hypercall.SharedInfo
 	start   startInfo
@@ -125,15 +126,33 @@ func (vm *VM) createMachine() (err error) {
 	if vm.mem, err = newMemory(vm.cfg.Memory); err != nil {
 		return err
 	}
+	if vm.tables, err = newPageTables(vm.mem); err != nil {
+		return err
+	}
+	system, ok := vm.mem.takeRun(kvm.SystemPages)
+	if !ok {
+		return &HostError{"create machine", errTooSmall}
+	}
+	if err := vm.tables.mapSystem(system); err != nil {
+		return &HostError{"create machine", err}
+	}
 	// The kernel takes as long over a new machine as we over loading it.
 	made := make(chan error, 1)
-	go func() {
-		var err error
-		vm.kvm, err = kvm.New(vm.mem.data)
-		made <- err
-	}()
+	go func() { made <- vm.createHardware(system) }()
 	vm.machine = sync.OnceValue(func() error { return <-made })
 	return nil
+}
+
+// createHardware has the kernel make the machine and its vCPU.
+func (vm *VM) createHardware(system frame) (err error) {
+	if vm.kvm, err = kvm.New(vm.mem.data); err != nil {
+		return err
+	}
+	vm.hw, err = vm.kvm.NewVCPU(0, kvm.Boot{
+		Root: vm.tables.root.gpa(), System: vm.mem.run(system, kvm.SystemPages),
+		GSBase: hypercall.VCPUInfoGVA, HostTSC: rdtsc,
+	})
+	return err
 }
 
 // Run runs the machine until its program ends, its guest fails or ctx is over;
@@ -185,8 +204,8 @@ func (vm *VM) Close() error {
 	}
 	var all *multierror.Error
 	all = multierror.Append(all, vm.kick.close()) // from here on Signal does nothing
-	if vm.cpu != nil {
-		all = multierror.Append(all, vm.cpu.close())
+	if vm.hw != nil {
+		all = multierror.Append(all, vm.hw.Close())
 	}
 	if vm.kvm != nil {
 		all = multierror.Append(all, vm.kvm.Close())

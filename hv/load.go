@@ -37,27 +37,19 @@ func openImage(f *os.File) (*image.Image, error) {
 	return img, nil
 }
 
-// load fills the machine's memory: page tables, system pages, the image, its
-// root file system, the contract's pages and the first stack.
-func (vm *VM) load(f *os.File) (err error) {
+// load fills the machine's memory: the image, its root file system, the
+// contract's pages and the first stack.
+func (vm *VM) load(f *os.File) error {
 	if need := vm.loadSize(); need > vm.cfg.Memory {
 		return &HostError{"load " + vm.cfg.Image, fmt.Errorf("%w: it needs %d MiB to start and has %d (-m)",
 			ErrMemory, (need+1<<20-1)>>20, vm.cfg.Memory>>20)}
 	}
-	if vm.tables, err = newPageTables(vm.mem); err != nil {
-		return err
-	}
-	system, ok := vm.mem.takeRun(kvm.SystemPages)
-	if !ok {
-		return &HostError{"load", errTooSmall}
-	}
 	steps := []func() error{
-		func() error { return vm.tables.mapSystem(system) },
 		func() error { return vm.loadSegments(f) },
 		func() error { return vm.loadRootFS(f) },
 		vm.loadHypercallPage,
 		vm.loadBootStack,
-		func() error { return vm.newVCPU(system) },
+		vm.startVCPU,
 		vm.loadStartInfo,
 	}
 	for _, step := range steps {
@@ -180,10 +172,8 @@ func (vm *VM) loadBootStack() error {
 	return err
 }
 
-func (vm *VM) newVCPU(system frame) error {
-	if err := vm.machine(); err != nil {
-		return err
-	}
+// startVCPU loads the shared pages and puts the vCPU at the image's entry.
+func (vm *VM) startVCPU() error {
 	first, _, err := vm.place(hypercall.SharedInfoGVA, pageSize, pteWrite|pteNX)
 	if err != nil {
 		return err
@@ -192,18 +182,14 @@ func (vm *VM) newVCPU(system frame) error {
 	if first, _, err = vm.place(hypercall.VCPUInfoGVA, pageSize, pteWrite|pteNX); err != nil {
 		return err
 	}
-	cpu, err := vm.kvm.NewVCPU(0, kvm.Boot{
-		Root: vm.tables.root.gpa(), System: vm.mem.run(system, kvm.SystemPages),
-		GSBase: hypercall.VCPUInfoGVA, HostTSC: rdtsc,
-	})
-	if err != nil {
+	if err := vm.machine(); err != nil {
 		return err
 	}
 	info := vm.mem.vcpuInfo(first)
 	*info = hypercall.VCPUInfo{Mask: 1, Deadline: hypercall.Forever, Self: hypercall.VCPUInfoGVA}
-	vm.cpu = &vcpu{vm: vm, hw: cpu, info: info}
-	regs := cpu.Regs()
+	vm.cpu = &vcpu{vm: vm, hw: vm.hw, info: info}
+	regs := vm.hw.Regs()
 	regs.RIP, regs.RSP, regs.RDI = uint64(vm.img.Entry), uint64(hypercall.BootStackTop), uint64(hypercall.StartInfoGVA)
-	vm.clock.init(cpu.TSC(), &vm.shared.Clock)
+	vm.clock.init(vm.hw.TSC(), &vm.shared.Clock)
 	return nil
 }

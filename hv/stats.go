@@ -111,11 +111,14 @@ func (c *counters) inMulticall(call hypercall.Call) {
 }
 
 // Stats returns what the machine has done. Call it after Run.
-func (vm *VM) Stats() Stats { return vm.stats.final }
+func (vm *VM) Stats() Stats {
+	s := vm.stats.final
+	s.Mode, s.Engine, s.Backend = "pv", "kvm", Backend()
+	return s
+}
 
 func (c *counters) finish(vm *VM, exit Exit, err error) {
 	s := &c.final
-	s.Mode, s.Engine, s.Backend = "pv", "kvm", Backend()
 	s.Exits = ExitStats{Total: c.exits, BeforeMain: c.before, ByReason: map[string]uint64{}, HandlerNS: map[string]uint64{}}
 	c.eachReason(func(name string, k counter) {
 		if k.n > 0 {

@@ -180,5 +180,3 @@ func (c *vcpu) enterUpcall(vector uint64) {
 	r.RIP, r.RSP, r.RFLAGS = uint64(c.upcall.Entry), uint64(c.upcall.Stack), flagsClean
 	c.hw.RegsChanged()
 }
-
-func (c *vcpu) close() error { return c.hw.Close() }

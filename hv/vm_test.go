@@ -29,12 +29,10 @@ func newRealVM(t *testing.T, code *asm.Code) *VM {
 	return vm
 }
 
-func runFor(vm *VM, d time.Duration) (Exit, error, time.Duration) {
+func runFor(vm *VM, d time.Duration) (Exit, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
-	begin := time.Now()
-	exit, err := vm.Run(ctx)
-	return exit, err, time.Since(begin)
+	return vm.Run(ctx)
 }
 
 // TestTripleFault spoils the IDT, which no guest can, and faults.
@@ -42,10 +40,10 @@ func TestTripleFault(t *testing.T) {
 	vm := newRealVM(t, new(asm.Code).Raw(0x0f, 0x0b))
 	e := vm.tables.slot(kvm.SystemGVA+pageSize, false)
 	clear(vm.mem.page(e.load().frame()))
-	_, err, took := runFor(vm, 5*time.Second)
+	_, err := runFor(vm, 5*time.Second)
 	var f *GuestFault
-	if !errors.As(err, &f) || took > 500*time.Millisecond {
-		t.Fatalf("%v after %v", err, took)
+	if !errors.As(err, &f) {
+		t.Fatal(err)
 	}
 	if !strings.Contains(f.Reason, "triple fault") || f.Regs.String() == "" {
 		t.Errorf("%q", f.Reason)
@@ -64,7 +62,7 @@ func TestLoadedTables(t *testing.T) {
 	if err := check.check(); err != nil {
 		t.Fatal(err)
 	}
-	if exit, err, _ := runFor(vm, 5*time.Second); err != nil || exit.Code != 0 {
+	if exit, err := runFor(vm, 5*time.Second); err != nil || exit.Code != 0 {
 		t.Fatal(exit, err)
 	}
 	if err := check.check(); err != nil {
@@ -97,7 +95,7 @@ func TestLostFrames(t *testing.T) {
 func TestDefect(t *testing.T) {
 	vm := newRealVM(t, new(asm.Code).Hypercall(hypercall.CallConsoleWrite, 1, uint64(hypercall.StartInfoGVA), 1))
 	vm.con.streams[1] = stream{fd: -1, w: panicky{}}
-	_, err, _ := runFor(vm, 5*time.Second)
+	_, err := runFor(vm, 5*time.Second)
 	var d *Defect
 	if !errors.As(err, &d) || d.Value != "broken" || len(d.Stack) == 0 {
 		t.Fatalf("error %v, want a defect", err)

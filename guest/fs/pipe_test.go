@@ -263,8 +263,10 @@ func TestEpoll(t *testing.T) {
 		t.Error("a new edge was not reported")
 	}
 	ok(t, fs.EpollCtl(ep, EPOLL_CTL_MOD, r, EpollEvent{EPOLLIN, 8}))
-	if wait(0) != 1 || wait(0) != 1 {
-		t.Error("level-triggered events end")
+	for range 2 {
+		if wait(0) != 1 {
+			t.Error("level-triggered events end")
+		}
 	}
 	ok(t, fs.Close(r))
 	if n := wait(0); n != 0 {

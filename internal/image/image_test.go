@@ -23,8 +23,8 @@ type file struct {
 const dataAt = 0x1000
 
 type ph struct {
-	typ, flags                                uint32
-	offset, vaddr, paddr, filesz, memsz, algn uint64
+	typ, flags                         uint32
+	offset, vaddr, _, filesz, memsz, _ uint64
 }
 
 func note(name string, typ uint32, desc []byte) []byte {
