@@ -86,6 +86,9 @@ func (r *runFlags) run(ctx context.Context, args []string) error {
 	if r.timeout < 0 {
 		return usageError{"pvrun run", fmt.Errorf("--timeout %v: must not be negative", r.timeout)}
 	}
+	if err := r.checkStats(); err != nil {
+		return err
+	}
 	cfg, err := r.config()
 	if err != nil {
 		return err

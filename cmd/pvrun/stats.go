@@ -3,12 +3,16 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
+
+	"golang.org/x/sys/unix"
 )
 
 // writeStats does what --stats asks for, however the machine has ended.
@@ -23,7 +27,31 @@ func (r *runFlags) writeStats(vm machine) error {
 	if r.stats == "-" {
 		return writeTable(r.err, text)
 	}
-	return replaceFile(r.stats, append(text, '\n'))
+	if err := replaceFile(r.stats, append(text, '\n')); err != nil {
+		return fmt.Errorf("--stats %s: %w", r.stats, cause(err))
+	}
+	return nil
+}
+
+// cause is err without the name of a temporary file.
+func cause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// checkStats finds out before the program runs whether what --stats names can
+// be written after it.
+func (r *runFlags) checkStats() error {
+	if r.stats == "" || r.stats == "-" {
+		return nil
+	}
+	if err := unix.Access(filepath.Dir(r.stats), unix.W_OK|unix.X_OK); err != nil {
+		return fmt.Errorf("--stats %s: folder %s: %w", r.stats, filepath.Dir(r.stats), err)
+	}
+	return nil
 }
 
 // replaceFile writes a file as a whole. What is not a regular file, such as a
