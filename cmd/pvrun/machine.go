@@ -70,6 +70,9 @@ func listen() (signals func() chan os.Signal) {
 	c, ready := make(chan os.Signal, 16), make(chan struct{})
 	go func() {
 		signal.Notify(c, forwarded...)
+		// A program that writes past the host's file size limit is told by an
+		// error; the signal would end pvrun.
+		signal.Ignore(syscall.SIGXFSZ)
 		close(ready)
 	}()
 	return func() chan os.Signal { <-ready; return c }

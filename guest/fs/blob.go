@@ -5,17 +5,18 @@ const pageSize = 4096
 
 type page [pageSize]byte
 
-// A leaf holds 2 MiB of a file; a nil page is a hole, or still in base.
+// A leaf holds up to 2 MiB of a file and is as long as it needs to be, for most
+// files are small; a nil page is a hole, or still in base.
 const leafPages = 512
 
-type leaf [leafPages]*page
+type leaf []*page
 
 // blob is the content of a regular file: pages made at the first write over
 // an optional base that is never written. inode.mu guards it.
 type blob struct {
 	size  int64
 	base  []byte // the archive's bytes where no page has replaced them
-	tree  []*leaf
+	tree  []leaf
 	pages int64 // pages held
 	space *space
 	share *share // set once the file has been mapped shared
@@ -23,7 +24,7 @@ type blob struct {
 
 // page returns page i, or nil where there is none.
 func (d *blob) page(i int64) *page {
-	if i>>9 >= int64(len(d.tree)) || d.tree[i>>9] == nil {
+	if i>>9 >= int64(len(d.tree)) || i%leafPages >= int64(len(d.tree[i>>9])) {
 		return nil
 	}
 	return d.tree[i>>9][i%leafPages]
@@ -33,12 +34,14 @@ func (d *blob) page(i int64) *page {
 func (d *blob) put(i int64, p *page) {
 	top := int(i >> 9)
 	if top >= len(d.tree) {
-		d.tree = append(d.tree, make([]*leaf, top+1-len(d.tree))...)
+		d.tree = append(d.tree, make([]leaf, top+1-len(d.tree))...)
 	}
-	if d.tree[top] == nil {
-		d.tree[top] = new(leaf)
+	l, j := d.tree[top], int(i%leafPages)
+	if j >= len(l) {
+		l = append(l, make(leaf, j+1-len(l))...)
+		d.tree[top] = l
 	}
-	d.tree[top][i%leafPages] = p
+	l[j] = p
 }
 
 // baseAt is what base has from offset off on, at most to the end of the page.
@@ -150,11 +153,8 @@ func (d *blob) truncate(size int64) {
 func (d *blob) cut(i int64) {
 	for top := i >> 9; top < int64(len(d.tree)); top++ {
 		l := d.tree[top]
-		if l == nil {
-			continue
-		}
-		for j := max(0, i-top*leafPages); j < leafPages; j++ {
-			d.drop(l, j, top*leafPages+j)
+		for j := max(0, i-top*leafPages); j < int64(len(l)); j++ {
+			d.drop(l, j)
 		}
 	}
 	if keep := (i + leafPages - 1) >> 9; keep < int64(len(d.tree)) {
@@ -163,8 +163,8 @@ func (d *blob) cut(i int64) {
 	}
 }
 
-// drop forgets one page of a leaf; i is its number in the file.
-func (d *blob) drop(l *leaf, j, i int64) {
+// drop forgets one page of a leaf.
+func (d *blob) drop(l leaf, j int64) {
 	if l[j] == nil {
 		return
 	}

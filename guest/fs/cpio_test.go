@@ -164,9 +164,6 @@ func checkTree(t testing.TB, fs *FS) {
 		}
 		held := int64(0)
 		for _, l := range n.data.tree {
-			if l == nil {
-				continue
-			}
 			for _, p := range l {
 				if p != nil {
 					held++

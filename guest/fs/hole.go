@@ -26,7 +26,7 @@ func (d *blob) zeroIn(off, n int64) bool {
 		return true
 	}
 	if p != nil && n == pageSize && !based && d.share == nil {
-		d.drop(d.tree[i>>9], i%leafPages, i)
+		d.drop(d.tree[i>>9], i%leafPages)
 		return true
 	}
 	if p = d.own(i); p == nil {
