@@ -3,13 +3,11 @@ package guest
 // Linux's errno values (asm-generic/errno-base.h, errno.h).
 const (
 	ePERM     = 1
-	eNOENT    = 2
 	eSRCH     = 3
 	eINTR     = 4
 	eBADF     = 9
 	eAGAIN    = 11
 	eNOMEM    = 12
-	eFAULT    = 14
 	eEXIST    = 17
 	eINVAL    = 22
 	eNOSYS    = 38

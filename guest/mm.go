@@ -29,7 +29,6 @@ const (
 	protWrite = 2
 	protExec  = 4
 
-	mapShared         = 1
 	mapFixed          = 0x10
 	mapAnonymous      = 0x20
 	mapFixedNoReplace = 0x100000

@@ -34,7 +34,6 @@ type sigaction struct {
 }
 
 const (
-	saSiginfo   = 0x4
 	saOnstack   = 0x08000000
 	saNodefer   = 0x40000000
 	sigDefault  = 0
@@ -213,7 +212,6 @@ const (
 	fpeIntDiv    = 1
 	fpeFltInv    = 7
 	illIllOpn    = 2
-	trapBrkpt    = 1
 	trapTrace    = 2
 	busAdrAln    = 1
 	faultPresent = 1 // page-fault error code: the page was there
