@@ -59,7 +59,7 @@ func (r *runFlags) start(ctx context.Context, cfg hv.Config) (err error) {
 	go forward(vm, signals(), done, cancel)
 	exit, err := vm.Run(ctx)
 	err = r.result(exit, err)
-	return firstError(err, r.writeStats(vm))
+	return firstError(err, r.writeStats(vm.Stats(), exitCode(runError(err))))
 }
 
 // listen has the signals that the program gets sent to a channel. To set that

@@ -91,7 +91,7 @@ func TestRunExit(t *testing.T) {
 			}
 			text, err := os.ReadFile(stats)
 			var s hv.Stats
-			if err != nil || json.Unmarshal(text, &s) != nil || s.Mode != "pv" {
+			if err != nil || json.Unmarshal(text, &s) != nil || s.Mode != "pv" || s.ExitCode != test.code {
 				t.Errorf("statistics: %v, %s", err, text)
 			}
 		})

@@ -13,14 +13,18 @@ import (
 	"text/tabwriter"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pvrun/pvrun/hv"
 )
 
-// writeStats does what --stats asks for, however the machine has ended.
-func (r *runFlags) writeStats(vm machine) error {
+// writeStats does what --stats asks for, however the machine has ended. code is
+// the one that pvrun ends with: only it knows of time-outs.
+func (r *runFlags) writeStats(stats hv.Stats, code int) error {
 	if r.stats == "" {
 		return nil
 	}
-	text, err := json.MarshalIndent(vm.Stats(), "", "  ")
+	stats.ExitCode = code
+	text, err := json.MarshalIndent(stats, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write statistics: %w", err)
 	}
