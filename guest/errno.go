@@ -8,6 +8,7 @@ const (
 	eBADF     = 9
 	eAGAIN    = 11
 	eNOMEM    = 12
+	eACCES    = 13
 	eEXIST    = 17
 	eINVAL    = 22
 	eNOSYS    = 38

@@ -88,6 +88,7 @@ func takeEvents() {
 		}
 		if p&(1<<hypercall.EventConsoleOut) != 0 {
 			notify(FDConsoleOut, epollOut)
+			notify(FDConsoleErr, epollOut)
 		}
 		if p&(1<<hypercall.EventSuspend) != 0 {
 			// No ring is in flight and no thread is inside the kernel.

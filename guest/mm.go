@@ -223,6 +223,9 @@ func protectRegion(r region, from, to uintptr, prot uint32) int64 {
 	if prot == 0 {
 		return 0
 	}
+	if prot&protExec != 0 {
+		return -eACCES
+	}
 	if !remove(from, to) || !insert(region{from, to, false}) {
 		return -eNOMEM
 	}

@@ -2,17 +2,19 @@ package guest
 
 import "unsafe"
 
-// The runtime's poller: one epoll instance, edge-triggered, whose descriptors
-// belong to the library's door or to the kernel itself. Owned by the vCPU.
+// The runtime's poller: one epoll instance, edge-triggered but for the runtime's
+// own eventfd, whose descriptors belong to the library's door or to the kernel
+// itself. Owned by the vCPU.
 
 // Descriptors of the kernel's own, beyond all that files get.
 const (
 	fdEpoll      int32 = 1 << 20
 	fdEvent      int32 = 1<<20 + 1 // the runtime's eventfd
 	FDConsoleIn  int32 = 1<<20 + 2 // readable when CallConsoleRead is worth a try
-	FDConsoleOut int32 = 1<<20 + 3 // writable when CallConsoleWrite is
+	FDConsoleOut int32 = 1<<20 + 3 // writable when CallConsoleWrite is, for stdout
+	FDConsoleErr int32 = 1<<20 + 4 // and for stderr
 
-	kernelFDs = 4
+	kernelFDs = 5
 	maxFiles  = 1 << 16 // descriptors of files
 	itemChunk = 256
 )
@@ -188,6 +190,9 @@ func harvest(events uintptr, most int32) int64 {
 func epollWait(t *thread, events uintptr, most, timeoutMS int32) int64 {
 	if most <= 0 {
 		return -eINVAL
+	}
+	if poller.counter != 0 {
+		notify(fdEvent, epollIn) // level-triggered: until it has been read
 	}
 	if n := harvest(events, most); n > 0 || timeoutMS == 0 {
 		return n

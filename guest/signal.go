@@ -149,16 +149,19 @@ func raiseProcess(set uint64) {
 		}
 	}
 	processPending |= set
-	if set == 0 {
-		return
-	}
-	eachThread(func(t *thread) bool {
-		if set&^t.mask == 0 {
-			return false
+	for sig := int32(1); set != 0; sig++ {
+		if set&bit(sig) == 0 {
+			continue
 		}
-		interrupt(t)
-		return true
-	})
+		set &^= bit(sig)
+		eachThread(func(t *thread) bool {
+			takes := t.mask&bit(sig) == 0
+			if takes {
+				interrupt(t)
+			}
+			return takes
+		})
+	}
 }
 
 // interrupt ends a thread's wait for a signal that it will take.

@@ -72,7 +72,7 @@ func systemCall() {
 		yield(t)
 	}
 	takeEvents()
-	if sleepers != 0 && wakeSleepers(monotonic()) {
+	if sleepers != 0 && wakeSleepers(monotonic()) || runQueue.head != 0 && monotonic() >= sliceEnd {
 		yield(t)
 	}
 	finish()
@@ -265,6 +265,7 @@ func consoleWrite(fd int32, buf, n uintptr) int64 {
 			return r
 		}
 		forever := int64(hypercall.Forever)
+		vcpuPage().Deadline = forever // finish sets it anew
 		Hypercall(hypercall.CallBlock, uintptr(forever), 0, 0, 0, 0, 0)
 		takeEvents()
 	}

@@ -34,7 +34,7 @@ func (c *clock) init(tsc kvm.TSC, out *hypercall.ClockInfo) {
 	hi, lo := uint64(1e9)>>32, uint64(1e9)<<32
 	c.mult, _ = bits.Div64(hi, lo, tsc.Hz)
 	c.epoch = hostMonotonic() - 1
-	c.params = hypercall.ClockInfo{TSCBase: rdtsc() + tsc.Offset, NSBase: 1, Mult: c.mult, WallOffset: wallOffset(c.epoch)}
+	c.params = hypercall.ClockInfo{TSCBase: rdtsc() + tsc.Offset, NSBase: 1, Mult: c.mult, WallOffset: hostClock(unix.CLOCK_REALTIME) - 1}
 	c.publish()
 }
 
@@ -57,8 +57,8 @@ func scale(ticks, mult uint64) int64 {
 func (c *clock) now() int64 { return c.at(rdtsc() + c.tsc.Offset) }
 
 // adjust bends the guest's clock towards the host's so that they meet at the
-// next look, never by a jump and never backwards. It is called while the guest
-// is out anyway.
+// next look, never backwards, and ahead by a jump only after the host has slept.
+// It is called while the guest is out anyway.
 func (c *clock) adjust() {
 	if tsc := rdtsc() + c.tsc.Offset; c.at(tsc) >= c.next {
 		c.steer(tsc, hostMonotonic()-c.epoch)
@@ -78,8 +78,17 @@ func (c *clock) steer(tsc uint64, host int64) {
 	behind = max(-limit, min(limit, behind))
 	c.params.TSCBase, c.params.NSBase = tsc, uint64(now)
 	c.params.Mult = uint64(int64(c.mult) + int64(c.mult)*behind/adjustEvery)
-	c.params.WallOffset = wallOffset(c.epoch)
+	c.params.WallOffset = hostClock(unix.CLOCK_REALTIME) - now
 	c.next = now + adjustEvery
+	c.publish()
+}
+
+// straighten ends a bend, before a wait that may be much longer than what it was
+// meant for.
+func (c *clock) straighten() {
+	tsc := rdtsc() + c.tsc.Offset
+	c.params.NSBase = uint64(c.at(tsc))
+	c.params.TSCBase, c.params.Mult = tsc, c.mult
 	c.publish()
 }
 
@@ -94,9 +103,6 @@ func (c *clock) publish() {
 	c.params.Seq = seq + 2
 	atomic.StoreUint32(&c.out.Seq, seq+2)
 }
-
-// wallOffset is wall-clock time minus guest time, in ns.
-func wallOffset(epoch int64) int64 { return hostClock(unix.CLOCK_REALTIME) - (hostMonotonic() - epoch) }
 
 func hostMonotonic() int64 { return hostClock(unix.CLOCK_MONOTONIC) }
 

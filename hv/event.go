@@ -111,6 +111,7 @@ func (c *vcpu) block(deadline int64) error {
 	if err := c.waitUntil(deadline); err != nil {
 		return err
 	}
+	c.vm.clock.adjust()
 	return c.tick.resume()
 }
 
@@ -124,6 +125,9 @@ func (c *vcpu) waitUntil(deadline int64) error {
 		left := min(deadline-now, int64(time.Hour))
 		if left >= tickFree {
 			c.tick.pause()
+		}
+		if left >= adjustEvery {
+			c.vm.clock.straighten()
 		}
 		if err := c.wait(left); err != nil {
 			return err

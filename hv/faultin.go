@@ -7,7 +7,8 @@ type touch int
 
 const (
 	touchRefused  touch = iota // the guest's own fault
-	touchDone                  // the access can be tried again
+	touchDone                  // the page has come
+	touchKnown                 // the page was there: a translation older than the entry
 	touchNoMemory              // promised lazily, and there is none
 )
 
@@ -40,7 +41,7 @@ func (t *pageTables) faultIn(a, code uint64, ahead *readAhead) touch {
 		return touchRefused
 	}
 	if v.holds() {
-		return touchDone // a translation older than the entry
+		return touchKnown
 	}
 	var filled []frame
 	start, n := ahead.next(a, v&pteOwed != 0)

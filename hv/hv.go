@@ -16,7 +16,7 @@ import (
 	"github.com/pvrun/pvrun/internal/image"
 )
 
-// Config describes a machine. It is not kept after New.
+// Config describes a machine. New keeps a copy.
 type Config struct {
 	Image    string   // path of the image
 	Memory   int64    // bytes; DefaultMemory when 0

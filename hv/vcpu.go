@@ -41,12 +41,15 @@ func (c *vcpu) loop() (exit Exit, err error) {
 		}
 	}()
 	c.vm.clock.begun = c.vm.clock.now()
-	for !c.vm.stop.Load() {
-		c.deliverEvents()
+	for inFlight := false; !c.vm.stop.Load(); {
+		if !inFlight {
+			c.deliverEvents()
+		}
 		e, err := c.hw.Run()
 		if err != nil {
 			return Exit{}, &HostError{"run machine", err}
 		}
+		inFlight = e.InFlight
 		if exit, err = c.handle(e); err != nil {
 			if err == errDone {
 				err = nil
@@ -106,6 +109,8 @@ func (c *vcpu) exception(e engine.Exit) (page bool, err error) {
 	if e.Vector == pageFault {
 		switch c.vm.tables.faultIn(e.CR2, e.Error, &c.ahead) {
 		case touchDone:
+			return true, nil
+		case touchKnown:
 			if c.again.tooOften(e.CR2, c.hw.Regs().RIP) {
 				return true, c.fault("%s again and again", exceptionText(e))
 			}

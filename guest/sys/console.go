@@ -26,7 +26,17 @@ type waiter struct {
 var (
 	inWaiter  = waiter{mode: 'r', fd: uintptr(guest.FDConsoleIn)}
 	outWaiter = waiter{mode: 'w', fd: uintptr(guest.FDConsoleOut)}
+	errWaiter = waiter{mode: 'w', fd: uintptr(guest.FDConsoleErr)}
 )
+
+// writeWaiter is the waiter of stdout or stderr: one that is full must not hold
+// the other.
+func writeWaiter(fd int) *waiter {
+	if fd == 2 {
+		return &errWaiter
+	}
+	return &outWaiter
+}
 
 // until calls try until the host takes the call. The caller holds mu. The
 // first try comes before the poll descriptor is touched: most need no more.
@@ -179,13 +189,14 @@ func consolePut(fd int, b []byte, nonblock bool) int64 {
 	if n != -int64(hypercall.EAGAIN) {
 		return n
 	}
+	w := writeWaiter(fd)
 	if nonblock {
-		outWaiter.watch(func() int64 { return hostWrite(fd, nil) })
+		w.watch(func() int64 { return hostWrite(fd, nil) })
 		return n
 	}
-	outWaiter.mu.Lock()
-	defer outWaiter.mu.Unlock()
-	return outWaiter.until(try)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.until(try)
 }
 
 func hostWrite(fd int, b []byte) int64 {

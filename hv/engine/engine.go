@@ -54,4 +54,8 @@ type Exit struct {
 	Error  uint64 // Exception: error code, 0 where the vector has none
 	CR2    uint64 // Exception 14
 	Detail string // IO, MMIO and Internal: what the engine knows
+
+	// InFlight: an exception is being delivered and comes out at the next Run.
+	// The registers must not be redirected meanwhile.
+	InFlight bool
 }

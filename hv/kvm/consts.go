@@ -53,8 +53,9 @@ const (
 )
 
 const (
-	syncRegs  = 1 << 0 // KVM_SYNC_X86_REGS
-	syncSregs = 1 << 1 // KVM_SYNC_X86_SREGS
+	syncRegs   = 1 << 0 // KVM_SYNC_X86_REGS
+	syncSregs  = 1 << 1 // KVM_SYNC_X86_SREGS
+	syncEvents = 1 << 2 // KVM_SYNC_X86_EVENTS
 )
 
 // Offsets in struct kvm_run.
@@ -66,6 +67,7 @@ const (
 	runDirtyRegs     = 296
 	runRegs          = 304
 	runSregs         = 304 + 144
+	runEvents        = 304 + 144 + 312
 )
 
 // Bits of the control registers and EFER (Intel SDM volume 3A, "Control
@@ -113,6 +115,12 @@ type segment struct {
 	unusable uint8
 	_        uint8
 }
+
+// Offsets in struct kvm_vcpu_events.
+const (
+	eventsInjected = 0
+	eventsPending  = 3
+)
 
 type dtable struct {
 	base  uint64

@@ -65,7 +65,7 @@ func (v *VCPU) setup(vm *VM, boot Boot) error {
 	if err := v.setXCR0(vm.cpuid); err != nil {
 		return err
 	}
-	*v.run.u64(runValidRegs) = syncRegs | syncSregs
+	*v.run.u64(runValidRegs) = syncRegs | syncSregs | syncEvents
 	v.run.regs().RFLAGS = 2
 	*v.run.u64(runDirtyRegs) = syncRegs
 	return v.readTSC(boot.HostTSC)
@@ -140,9 +140,11 @@ func (v *VCPU) readTSC(hostTSC func() uint64) error {
 		return fmt.Errorf("kvm: read TSC: %w", err)
 	}
 	after := hostTSC()
-	v.tsc = TSC{Hz: uint64(khz) * 1000, Offset: m.data - (before + (after-before)/2)}
-	// Where both counters are one, what remains is only the time of reading.
-	if slack := after - before; v.tsc.Offset+slack < 2*slack {
+	v.tsc = TSC{Hz: uint64(khz) * 1000, Offset: m.data - after}
+	// The MSR was read before the second look, so that the guest's counter is at
+	// least what the offset makes of the host's. Where both are one, the offset
+	// is only the time of reading.
+	if slack := after - before; -v.tsc.Offset <= slack {
 		v.tsc.Offset = 0
 	}
 	return nil
@@ -165,7 +167,7 @@ func (v *VCPU) SetSyscallEntry(entry hypercall.GVA) error {
 	for _, m := range []msrs1{
 		{nmsrs: 1, index: msrSTAR, data: 0x1b<<48 | selKernelCode<<32},
 		{nmsrs: 1, index: msrLSTAR, data: uint64(entry)},
-		{nmsrs: 1, index: msrFMASK, data: 0x700}, // TF, IF, DF
+		{nmsrs: 1, index: msrFMASK, data: 0x40700}, // TF, IF, DF, AC
 	} {
 		if n, err := ioctlPtr(v.fd, kvmSetMSRs, &m); err != nil || n != 1 {
 			return fmt.Errorf("kvm: set MSR %#x: %w", m.index, err)
@@ -183,7 +185,7 @@ func (v *VCPU) Run() (engine.Exit, error) {
 	switch {
 	case err == unix.EINTR || err == unix.EAGAIN:
 		v.run.setImmediateExit(false)
-		return engine.Exit{Reason: engine.Interrupted}, nil
+		return engine.Exit{Reason: engine.Interrupted, InFlight: v.inFlight()}, nil
 	case err != nil:
 		return engine.Exit{}, fmt.Errorf("kvm: run: %w", err)
 	}
@@ -197,7 +199,7 @@ func (v *VCPU) exit() engine.Exit {
 	case exitHLT:
 		return engine.Exit{Reason: engine.Halt}
 	case exitIntr:
-		return engine.Exit{Reason: engine.Interrupted}
+		return engine.Exit{Reason: engine.Interrupted, InFlight: v.inFlight()}
 	case exitMMIO:
 		addr, kind := *v.run.u64(runUnion), "read"
 		if v.run.b[runUnion+20] != 0 {
@@ -213,6 +215,13 @@ func (v *VCPU) exit() engine.Exit {
 	default:
 		return engine.Exit{Reason: engine.Internal, Detail: fmt.Sprintf("KVM exit reason %d", reason)}
 	}
+}
+
+// inFlight says whether an exception of guest code is on its way: held by KVM
+// for the next entry, or delivered, with the stub not yet at its OUT.
+func (v *VCPU) inFlight() bool {
+	events := v.run.b[runEvents:]
+	return events[eventsInjected] != 0 || events[eventsPending] != 0 || v.run.sregs().cs.dpl == 0
 }
 
 func (v *VCPU) ioExit() engine.Exit {

@@ -163,7 +163,7 @@ type Capability struct {
 }
 
 var requiredCaps = []Capability{
-	{"KVM_CAP_SYNC_REGS", CapSyncRegs, syncRegs | syncSregs},
+	{"KVM_CAP_SYNC_REGS", CapSyncRegs, syncRegs | syncSregs | syncEvents},
 	{"KVM_CAP_IMMEDIATE_EXIT", CapImmediateExit, 1},
 	{"KVM_CAP_EXT_CPUID", CapExtCPUID, 1},
 	{"KVM_CAP_SET_TSS_ADDR", CapSetTSSAddr, 1},
