@@ -167,11 +167,16 @@ func (vm *VM) consoleRead(a callArgs) int64 {
 }
 
 func readFrom(r io.Reader, b []byte) int64 {
-	n, err := r.Read(b)
-	if n == 0 && err != nil && err != io.EOF {
-		return failed(hypercall.EIO)
+	for range 100 { // as bufio: a Reader may return nothing now and then
+		n, err := r.Read(b)
+		switch {
+		case n > 0 || err == io.EOF:
+			return int64(n)
+		case err != nil:
+			return failed(hypercall.EIO)
+		}
 	}
-	return int64(n)
+	return failed(hypercall.EIO)
 }
 
 func (con *console) readFile(pieces [][]byte) int64 {

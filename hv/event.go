@@ -87,8 +87,9 @@ func (k *kicker) drain() {
 func (c *vcpu) gatherEvents() {
 	vm := c.vm
 	if r := vm.kick.raised.Swap(0); r != 0 {
-		if s := vm.signals.Swap(0); s != 0 {
+		if s := vm.signals.Load(); s != 0 {
 			atomic.OrUint64(&vm.shared.Signals, s)
+			vm.signals.And(^s) // only now: SignalTaken looks at both
 		}
 		atomic.OrUint32(&c.info.Pending, r)
 	}

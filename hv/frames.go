@@ -28,27 +28,12 @@ func newFrames(n int) frames {
 }
 
 // spare is how many free frames nobody has been promised.
-func (f *frames) spare() int { return f.left - f.owed }
+func (f *frames) spare() int { return max(0, f.left-f.owed) }
 
-// take hands out one frame that nobody has been promised.
+// take hands out one free frame: the lowest. It may be one that was promised:
+// the Go runtime maps more than it touches, and while there is memory nobody
+// shall go without.
 func (f *frames) take() (frame, bool) {
-	if f.spare() <= 0 {
-		return 0, false
-	}
-	return f.first()
-}
-
-// takeOwed keeps one promise.
-func (f *frames) takeOwed() (frame, bool) {
-	if f.owed == 0 {
-		return 0, false
-	}
-	f.owed--
-	return f.first()
-}
-
-// first is the free frame with the lowest number.
-func (f *frames) first() (frame, bool) {
 	for f.hint < len(f.free) {
 		if w := f.free[f.hint]; w != 0 {
 			b := bits.TrailingZeros64(w)
@@ -59,6 +44,15 @@ func (f *frames) first() (frame, bool) {
 		f.hint++
 	}
 	return 0, false
+}
+
+// takeOwed keeps one promise.
+func (f *frames) takeOwed() (frame, bool) {
+	n, ok := f.take()
+	if ok {
+		f.owed--
+	}
+	return n, ok
 }
 
 // takeRun hands out n frames in a row.

@@ -155,8 +155,9 @@ func refuseHoleOrFinal(a uint64, e *entry) hypercall.Status {
 	return refuseFinal(a, e)
 }
 
-// doDiscard takes frames away and lets their pages wait for others, lazily: as
-// on Linux, memory that a program gave back is not promised to it.
+// doDiscard takes frames away, and promises of frames, and lets their pages wait
+// for others, lazily: as on Linux, memory that a program gave back is not
+// promised to it.
 func (t *pageTables) doDiscard(start, length uint64) hypercall.Status {
 	r, s := guestRange(start, length)
 	if s != 0 {
@@ -166,9 +167,13 @@ func (t *pageTables) doDiscard(start, length uint64) hypercall.Status {
 		if e == nil {
 			return 0
 		}
-		if v := e.load(); v&ptePresent != 0 && v&pteWrite != 0 && !t.mem.shared(v.frame()) {
+		switch v := e.load(); {
+		case v&ptePresent != 0 && v&pteWrite != 0 && !t.mem.shared(v.frame()):
 			t.clear(e)
 			e.store(pteLazy | v&^(ptePresent|pteAddr))
+		case v&pteOwed != 0:
+			t.clear(e)
+			e.store(v &^ pteOwed)
 		}
 		return 0
 	})

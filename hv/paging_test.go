@@ -304,3 +304,45 @@ func (m *model) compare(t *testing.T, vm *VM, r *rand.Rand, near uint64) {
 		}
 	}
 }
+
+// TestPromises: what is promised to one mapping limits further promises, but
+// not who touches memory while there is some.
+func TestPromises(t *testing.T) {
+	mem, err := newMemory(8 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mem.close()
+	tables, err := newPageTables(mem)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const a, b, size = 0x10_0000_0000, 0x20_0000_0000, 6 << 20
+	if s := tables.doMap(a, size, hypercall.MapWrite); s != 0 {
+		t.Fatal(s)
+	}
+	if s := tables.doMap(b, size, hypercall.MapWrite); s != hypercall.ENOMEM {
+		t.Errorf("6 MiB more in 8: status %d, want ENOMEM", s)
+	}
+	const lazy = 8 << 20
+	if s := tables.doMap(b, lazy, hypercall.MapWrite|hypercall.MapLazy); s != 0 {
+		t.Fatal(s)
+	}
+	var ahead readAhead
+	touched := 0
+	for p := uint64(b); p < b+lazy; p += pageSize {
+		switch tables.faultIn(p, faultWrite, &ahead) {
+		case touchDone, touchKnown:
+			touched++
+		}
+	}
+	if touched < 1600 || mem.left != 0 {
+		t.Errorf("%d pages touched, %d frames left: want all the memory in use", touched, mem.left)
+	}
+	if s := tables.doMap(0x30_0000_0000, 1<<20, hypercall.MapWrite); s != hypercall.ENOMEM {
+		t.Errorf("a promise of nothing: status %d, want ENOMEM", s)
+	}
+	if s := tables.doDiscard(a, size); s != 0 || mem.owed != 0 {
+		t.Errorf("status %d, %d frames promised after a discard", s, mem.owed)
+	}
+}
