@@ -24,7 +24,8 @@ type Config struct {
 	// Package is one folder or import path, or the .go files of a package.
 	// Empty: the package in Dir.
 	Package []string
-	// Output is the image file. Empty: a file in the cache, see Result.
+	// Output is the image file. Empty, or /dev/null: a file in the cache, see
+	// Result.
 	Output string
 	// RootFS is a folder that becomes the guest's root file system.
 	RootFS string
@@ -57,10 +58,10 @@ func Build(ctx context.Context, cfg Config) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if err := b.root.derive(b.cfg.CacheDir, b.cfg.sources); err != nil {
+	if err := b.root.derive(ctx, b.cfg.CacheDir, b.cfg.sources); err != nil {
 		return Result{}, err
 	}
-	unlock, err := b.lockWork()
+	unlock, err := b.lockWork(ctx)
 	if err != nil {
 		return Result{}, err
 	}
@@ -91,6 +92,9 @@ func newBuilder(ctx context.Context, cfg Config) (*builder, error) {
 	}
 	if err := checkRootFS(cfg.RootFS); err != nil {
 		return nil, err
+	}
+	if err := checkOutput(cfg.Output); err != nil {
+		return nil, fmt.Errorf("build %s: %w", target, err)
 	}
 	t, err := findGo(cfg.GoCommand, cfg.Env)
 	if err != nil {
@@ -143,7 +147,7 @@ const keepWork = 10 * 24 * time.Hour
 
 // lockWork makes b.work, where the linked program stays from build to build:
 // the go command then sees that it is up to date and does not link again.
-func (b *builder) lockWork() (unlock func(), err error) {
+func (b *builder) lockWork(ctx context.Context) (unlock func(), err error) {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q\n", []string{b.root.derived, b.target.dir, b.cfg.Tags, b.cfg.Ldflags, b.cfg.RootFS})
 	fmt.Fprintf(h, "%q\n", b.target.args)
@@ -152,7 +156,7 @@ func (b *builder) lockWork() (unlock func(), err error) {
 	if _, err := os.Stat(b.work); err != nil {
 		prune(home, "*", 0, keepWork)
 	}
-	unlock, err = lock(filepath.Join(b.work, "lock"))
+	unlock, err = lock(ctx, filepath.Join(b.work, "lock"))
 	now := time.Now()
 	os.Chtimes(b.work, now, now)
 	return unlock, err
@@ -160,7 +164,8 @@ func (b *builder) lockWork() (unlock func(), err error) {
 
 // link runs go build on the derived tree.
 func (b *builder) link(ctx context.Context, out string) error {
-	text, err := b.goTool().run(ctx, b.target.dir, b.cfg.Stdout, b.cfg.Stderr, b.linkArgs(out)...)
+	stderr := without{b.cfg.Stderr, notMainMessage}
+	text, err := b.goTool().run(ctx, b.target.dir, b.cfg.Stdout, stderr, b.linkArgs(out)...)
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("build %s: %w", b.target, err)
 	}
@@ -195,7 +200,7 @@ func (b *builder) goTool() tool {
 // finish checks the linked program and makes the image of it.
 func (b *builder) finish(linked string) (Result, error) {
 	out := b.cfg.Output
-	if out == "" {
+	if out == "" || out == os.DevNull {
 		out = filepath.Join(b.work, "image")
 	}
 	if err := check(linked); err != nil {

@@ -65,13 +65,14 @@ func (e *elfFile) end(align int64) (int64, error) {
 	return end, nil
 }
 
-// addRootFS appends the archive of dir, page-aligned, and its header.
-func (e *elfFile) addRootFS(dir string) (*RootFS, error) {
+// addRootFS appends the archive of dir without own, page-aligned, and its
+// header.
+func (e *elfFile) addRootFS(dir string, own outputs) (*RootFS, error) {
 	off, err := e.end(hypercall.PageSize)
 	if err != nil {
 		return nil, err
 	}
-	fs, err := writeRootFS(e.f, dir)
+	fs, err := writeRootFS(e.f, dir, own)
 	if err != nil {
 		return nil, err
 	}

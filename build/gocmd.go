@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
+	"runtime"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // tool is a go command and the environment that it runs in.
@@ -35,7 +37,11 @@ func (t tool) command(ctx context.Context, dir string, args ...string) *exec.Cmd
 	cmd := exec.CommandContext(ctx, t.path, args...)
 	cmd.Dir = dir
 	cmd.Env = append(t.env[:len(t.env):len(t.env)], "PWD="+dir)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	// An interrupted go command takes its temporary folder away, which a killed
+	// one does not. Its compilers are in its process group and end at once.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGINT}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
+	cmd.WaitDelay = 5 * time.Second
 	return cmd
 }
 
@@ -44,7 +50,7 @@ func (t tool) output(ctx context.Context, dir string, args ...string) (string, e
 	var stdout, stderr bytes.Buffer
 	cmd := t.command(ctx, dir, args...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
+	if err := runTied(cmd); err != nil {
 		if text := strings.TrimSpace(stderr.String()); text != "" {
 			err = errors.New(text)
 		}
@@ -60,11 +66,20 @@ func (t tool) run(ctx context.Context, dir string, stdout, stderr io.Writer, arg
 	cmd := t.command(ctx, dir, args...)
 	cmd.Stdout = io.MultiWriter(stdout, &text)
 	cmd.Stderr = io.MultiWriter(stderr, &text)
-	err := cmd.Run()
+	err := runTied(cmd)
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
 	return text.String(), err
+}
+
+// runTied runs cmd and lets it not outlive pvrun: Pdeathsig watches the
+// thread that started it, which therefore has to stay (prctl(2),
+// "PR_SET_PDEATHSIG").
+func runTied(cmd *exec.Cmd) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	return cmd.Run()
 }
 
 // with is t with more settings in its environment.

@@ -86,29 +86,32 @@ func supported(version string) bool {
 // derive makes the tree that images are built with, unless the cache has it;
 // tree holds the guest's sources.
 // The tree's name holds all that it depends on, so its presence is enough.
-func (g *goroot) derive(cache string, tree fs.FS) error {
+func (g *goroot) derive(ctx context.Context, cache string, tree fs.FS) error {
 	sources, err := guestSources(tree)
 	if err != nil {
 		return err
 	}
 	home := filepath.Join(cache, "goroot")
 	g.derived = filepath.Join(home, g.version+"-"+g.key(sources))
-	if g.present() {
+	leftovers, _ := filepath.Glob(filepath.Join(home, "tmp-*"))
+	if g.present() && len(leftovers) == 0 {
 		return nil
 	}
-	unlock, err := lock(filepath.Join(home, "lock"))
+	unlock, err := lock(ctx, filepath.Join(home, "lock"))
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	// A tree under way belongs to the holder of the lock; those that are there
+	// now were left by a pvrun that was killed.
+	prune(home, "tmp-*", 0, 0)
 	if g.present() { // another pvrun made it meanwhile
 		return nil
 	}
-	if err := g.create(home, sources); err != nil {
+	if err := g.create(ctx, home, sources); err != nil {
 		return err
 	}
 	prune(home, "go*", keepRoots, inUse)
-	prune(home, "tmp-*", 0, inUse) // left by a pvrun that was killed
 	return nil
 }
 
@@ -135,7 +138,7 @@ func (g *goroot) key(sources []source) string {
 }
 
 // create makes the tree beside its place and renames it there.
-func (g *goroot) create(home string, sources []source) error {
+func (g *goroot) create(ctx context.Context, home string, sources []source) error {
 	tmp, err := os.MkdirTemp(home, "tmp-")
 	if err != nil {
 		return fmt.Errorf("derive %s: %w", g.derived, err)
@@ -143,7 +146,7 @@ func (g *goroot) create(home string, sources []source) error {
 	defer os.RemoveAll(tmp)
 	steps := []func() error{
 		func() error { return linkTop(tmp, g.installed) },
-		func() error { return copyTree(filepath.Join(tmp, "src"), filepath.Join(g.installed, "src")) },
+		func() error { return copyTree(ctx, filepath.Join(tmp, "src"), filepath.Join(g.installed, "src")) },
 		func() error { return g.patchTree(tmp) },
 		func() error { return writeSources(filepath.Join(tmp, "src", "pvrun"), sources) },
 		func() error { return os.WriteFile(filepath.Join(tmp, originFile), []byte(g.installed), 0o644) },
@@ -151,6 +154,9 @@ func (g *goroot) create(home string, sources []source) error {
 		func() error { return os.Rename(tmp, g.derived) },
 	}
 	for _, step := range steps {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if err := step(); err != nil {
 			return fmt.Errorf("derive a Go tree from %s: %w", g.installed, err)
 		}

@@ -33,7 +33,7 @@ func TestDerive(t *testing.T) {
 	for i := range derived {
 		wg.Go(func() {
 			g := goroot{installed: root, version: "go1.26.8"}
-			if err := g.derive(cache, os.DirFS("testdata/native")); err != nil {
+			if err := g.derive(context.Background(), cache, os.DirFS("testdata/native")); err != nil {
 				t.Error(err)
 			}
 			derived[i] = g.derived
@@ -73,7 +73,7 @@ func stat(t *testing.T, name string) *syscall.Stat_t {
 func TestResolveDerived(t *testing.T) {
 	root := installedGo(t)
 	g := goroot{installed: root, version: "go1.26.8"}
-	if err := g.derive(testCache, os.DirFS("testdata/native")); err != nil {
+	if err := g.derive(context.Background(), testCache, os.DirFS("testdata/native")); err != nil {
 		t.Fatal(err)
 	}
 	tool, err := findGo("", append(os.Environ(), "GOROOT="+g.derived))
@@ -92,7 +92,7 @@ func TestCopyLinkedTree(t *testing.T) {
 		"lib/src->": "../share/src", "share/src/other->": "../other", "share/src/fmt/link.go->": "fmt.go",
 	})
 	to := filepath.Join(t.TempDir(), "src")
-	if err := copyTree(to, filepath.Join(from, "lib/src")); err != nil {
+	if err := copyTree(context.Background(), to, filepath.Join(from, "lib/src")); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{"fmt/fmt.go": "fmt", "fmt/link.go": "fmt", "other/x.go": "x", "cmd/go/go.go": "cmd"} {

@@ -54,7 +54,11 @@ func makeImage(out, linked, rootfs string) (Manifest, error) {
 			return err
 		}
 		if rootfs != "" {
-			if m.RootFS, err = e.addRootFS(rootfs); err != nil {
+			own, err := newOutputs(out, f)
+			if err != nil {
+				return err
+			}
+			if m.RootFS, err = e.addRootFS(rootfs, own); err != nil {
 				return err
 			}
 		}

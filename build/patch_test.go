@@ -2,6 +2,7 @@ package build
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,7 +72,7 @@ func TestPatchedTree(t *testing.T) {
 	root := writeFiles(t, map[string]string{"VERSION": "go1.26.99\n", "src/runtime/sys_linux_amd64.s": "TEXT x(SB)\n\tRET\n"})
 	g := goroot{installed: root, version: "go1.26.99"}
 	cache := t.TempDir()
-	err := g.derive(cache, os.DirFS("testdata/native"))
+	err := g.derive(context.Background(), cache, os.DirFS("testdata/native"))
 	if err == nil || !strings.Contains(err.Error(), "patch runtime/sys_linux_amd64.s") || !strings.Contains(err.Error(), "SYSCALL") {
 		t.Errorf("got %v", err)
 	}

@@ -22,7 +22,7 @@ func PackRootFS(dir string) ([]byte, error) {
 		return nil, err
 	}
 	var buf bytes.Buffer
-	if _, err := writeRootFS(&buf, dir); err != nil {
+	if _, err := writeRootFS(&buf, dir, outputs{}); err != nil {
 		return nil, err
 	}
 	return buf.Bytes(), nil
@@ -45,11 +45,16 @@ func checkRootFS(dir string) error {
 
 // writeRootFS writes dir as an archive that depends on names, contents and
 // permissions alone: in order, without times, owners and the disk's numbers.
-func writeRootFS(w io.Writer, dir string) (*RootFS, error) {
+// Files in own are left out.
+func writeRootFS(w io.Writer, dir string, own outputs) (*RootFS, error) {
 	sum := sha256.New()
 	count := &countWriter{w: io.MultiWriter(w, sum)}
-	a := archive{out: cpio.Newc.Writer(count)}
-	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+	a := archive{out: cpio.Newc.Writer(count), own: own}
+	dir, err := filepath.EvalSymlinks(dir) // WalkDir does not enter a link
+	if err != nil {
+		return nil, fmt.Errorf("root file system: %w", err)
+	}
+	err = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || name == dir {
 			return err
 		}
@@ -67,6 +72,7 @@ func writeRootFS(w io.Writer, dir string) (*RootFS, error) {
 type archive struct {
 	out   cpio.RecordWriter
 	files int
+	own   outputs
 }
 
 // add appends the file name, which lies below dir.
@@ -78,6 +84,9 @@ func (a *archive) add(dir, name string, d fs.DirEntry) error {
 	fi, err := d.Info()
 	if err != nil {
 		return err
+	}
+	if a.own.has(fi) {
+		return nil
 	}
 	st := fi.Sys().(*syscall.Stat_t)
 	a.files++

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"context"
 	"io"
 	"io/fs"
 	"os"
@@ -38,7 +39,7 @@ func linkTop(tree, installed string) error {
 // copyTree copies the tree from to the new folder to, cmd excepted: it holds
 // the go command's own sources, and a link serves. Some distributions have
 // links to folders in the tree, from itself among them.
-func copyTree(to, from string) error {
+func copyTree(ctx context.Context, to, from string) error {
 	from, err := filepath.EvalSymlinks(from)
 	if err != nil {
 		return err
@@ -46,7 +47,7 @@ func copyTree(to, from string) error {
 	g := new(errgroup.Group)
 	g.SetLimit(2 * runtime.GOMAXPROCS(0))
 	err = filepath.WalkDir(from, func(name string, d fs.DirEntry, err error) error {
-		if err != nil {
+		if err := firstError(err, ctx.Err()); err != nil {
 			return err
 		}
 		rel, err := filepath.Rel(from, name)

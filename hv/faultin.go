@@ -24,7 +24,7 @@ const (
 const (
 	faultPagesMin  = 16
 	faultPagesOwed = 128
-	faultPagesMax  = 1024
+	faultPagesMax  = 2048
 )
 
 // faultIn answers a page fault in memory that was mapped lazily.

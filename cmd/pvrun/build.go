@@ -1,9 +1,15 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -26,20 +32,75 @@ func newBuild(s streams) *cobra.Command {
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg.Package = args
-			if cfg.Output == "" {
-				cfg.Output = imageName(args)
+			var err error
+			if cfg.Output, err = outputFile(cfg.Output, args); err != nil {
+				return err
 			}
-			_, err := build.Build(cmd.Context(), cfg)
+			_, err = buildImage(cmd.Context(), cfg)
 			return err
 		},
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVarP(&cfg.Output, "output", "o", "", "write the image to `FILE` (default: the package's name and .img)")
+	f.StringVarP(&cfg.Output, "output", "o", "", "write the image to `FILE`, or into the folder FILE (default: the package's name and .img)")
 	f.StringVar(&cfg.RootFS, "rootfs", "", "pack `DIR` into the image as the guest's root file system")
 	f.StringVar(&cfg.Tags, "tags", "", "build `TAGS`, as for go build")
 	f.StringVar(&cfg.Ldflags, "ldflags", "", "linker `FLAGS`, as for go build")
 	return cmd
+}
+
+// buildImage builds until a signal asks pvrun to end, which then leaves nothing
+// half made behind.
+func buildImage(ctx context.Context, cfg build.Config) (build.Result, error) {
+	ctx, stop := untilSignal(ctx)
+	defer stop()
+	res, err := build.Build(ctx, cfg)
+	var sig signalError
+	if errors.As(context.Cause(ctx), &sig) {
+		return res, exitError{exitSignal + int(sig.Signal), nil}
+	}
+	return res, err
+}
+
+// untilSignal is ctx until a signal that asks pvrun to end, which becomes its
+// cause. The next one ends pvrun the hard way.
+func untilSignal(ctx context.Context) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	c := make(chan os.Signal, 1)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) { // nohup(1), for one, wants it to stay so
+			signal.Notify(c, s)
+		}
+	}
+	go func() {
+		select {
+		case s := <-c:
+			cancel(signalError{s.(syscall.Signal)})
+			signal.Stop(c)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { signal.Stop(c); cancel(nil) }
+}
+
+// outputFile is the file that -o means, as for go build: a folder, or a name
+// that ends in a slash, takes a file of the default name.
+func outputFile(name string, pkg []string) (string, error) {
+	if name == "" {
+		return imageName(pkg), nil
+	}
+	info, err := os.Stat(name)
+	isDir := err == nil && info.IsDir()
+	if strings.HasSuffix(name, "/") && !isDir {
+		if err := os.MkdirAll(name, 0o777); err != nil {
+			return "", fmt.Errorf("write %s: %w", name, errors.Unwrap(err))
+		}
+		isDir = true
+	}
+	if isDir {
+		name = filepath.Join(name, imageName(pkg))
+	}
+	return name, nil
 }
 
 // goFlags gives those flags of build that go build has too their second dash,

@@ -62,6 +62,33 @@ func TestHelp(t *testing.T) {
 	}
 }
 
+// TestOutputFile checks what -o means.
+func TestOutputFile(t *testing.T) {
+	dir := t.TempDir()
+	for _, test := range []struct{ name, want string }{
+		{"", "prog.img"}, {dir, dir + "/prog.img"}, {dir + "/new/", dir + "/new/prog.img"},
+		{dir + "/x", dir + "/x"}, {os.DevNull, os.DevNull},
+	} {
+		if got, err := outputFile(test.name, []string{"./cmd/prog"}); got != test.want || err != nil {
+			t.Errorf("%q: got %q, %v, want %q", test.name, got, err, test.want)
+		}
+	}
+	if _, err := os.Stat(dir + "/new"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAccessHint checks the advice about a device that cannot be opened.
+func TestAccessHint(t *testing.T) {
+	device := filepath.Join(t.TempDir(), "kvm")
+	if err := os.WriteFile(device, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := accessHint(device); !strings.Contains(got, "chmod g+rw "+device) {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestCompletion(t *testing.T) {
 	for _, shell := range []string{"bash", "zsh", "fish"} {
 		if code, stdout, _ := pvrunCommand(t, "completion", shell); code != 0 || !strings.Contains(stdout, "pvrun") {
@@ -86,6 +113,9 @@ func TestInspectTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "inspect", out.String())
+	if got := fileCount(1); got != "1 file" {
+		t.Errorf("got %q", got)
+	}
 }
 
 // TestDoctor cannot know what this machine has, but what a diagnosis looks like.
@@ -134,6 +164,10 @@ func TestUsage(t *testing.T) {
 		{[]string{"run"}, 125, `pvrun: needs an image or a package (see 'pvrun run --help')`},
 		{[]string{"run", "--frob", "x"}, 125, `pvrun: unknown flag: --frob (see 'pvrun run --help')`},
 		{[]string{"run", "-m", "12x", "x"}, 125, `pvrun: invalid argument "12x" for "-m, --memory" flag: must be a number with a unit such as 64m or 1g (see 'pvrun run --help')`},
+		{[]string{"run", "-m", "64", "x"}, 125, `pvrun: invalid argument "64" for "-m, --memory" flag: 64 bytes are too few; give a unit, such as 64m (see 'pvrun run --help')`},
+		{[]string{"run", "-m", "2t", "x"}, 125, `pvrun: invalid argument "2t" for "-m, --memory" flag: must be from 1m to 1t, in whole pages of 4k (see 'pvrun run --help')`},
+		{[]string{"run", "--tags", "x", "x"}, 125, `pvrun: unknown flag: --tags: only 'pvrun build' has it, which makes an image to run (see 'pvrun run --help')`},
+		{[]string{"run", "-ldflags=-s", "x"}, 125, `pvrun: unknown shorthand flag: 'l' in -ldflags=-s: only 'pvrun build' has it, which makes an image to run (see 'pvrun run --help')`},
 		{[]string{"run", "--timeout", "-1s", "x"}, 125, `pvrun: --timeout -1s: must not be negative (see 'pvrun run --help')`},
 		{[]string{"run", "-e", "=x", "x"}, 125, `pvrun: -e =x: must be NAME=VALUE or NAME (see 'pvrun run --help')`},
 		{[]string{"run", "--env-file", "none", "x"}, 125, `pvrun: open none: no such file or directory`},

@@ -110,29 +110,17 @@ func checkGo(ctx context.Context) finding {
 	return f
 }
 
-func checkDevice() finding {
-	const device = "/dev/kvm"
-	f := finding{Name: device, OK: true, Required: true, Detail: "can be opened, back end " + hv.Backend()}
-	file, err := os.OpenFile(device, os.O_RDWR, 0)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return f.failed(err, "load kvm_intel, kvm_amd or kvm_pvm, or enable virtualization in the firmware")
-	case errors.Is(err, os.ErrPermission):
-		return f.failed(err, "add yourself to the group that owns it (often kvm) and log in again")
-	case err != nil:
-		return f.failed(err, "see dmesg")
-	}
-	file.Close()
-	return f
-}
-
 // checkMachine makes a machine, which needs all that pvrun asks of KVM, and
 // measures it.
 func checkMachine(d *diagnosis) finding {
 	f := finding{Name: "virtual machine", OK: true, Required: true}
 	c, err := hv.Measure()
 	if err != nil {
-		return f.failed(err, "a Linux kernel with KVM is needed, see its log (dmesg)")
+		hint := "a Linux kernel with KVM is needed, see its log (dmesg)"
+		if errors.Is(err, os.ErrPermission) {
+			hint = "see /dev/kvm above"
+		}
+		return f.failed(err, hint)
 	}
 	d.Costs = &c
 	f.Detail = fmt.Sprintf("instruction %.1f ns (ring 0: %.1f ns), exit %.1f µs, first touch of a page %.1f µs",

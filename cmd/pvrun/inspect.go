@@ -52,6 +52,8 @@ const (
 func (o *outputFormat) register(cmd *cobra.Command) {
 	*o = formatTable
 	cmd.Flags().VarP(o, "output", "o", "`FORMAT` of the output: table or json")
+	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(
+		[]string{string(formatTable), string(formatJSON)}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func (o *outputFormat) String() string { return string(*o) }
@@ -122,8 +124,15 @@ func (s *sections) manifest(m build.Manifest) {
 	s.row("go", m.Go)
 	s.row("pvrun", m.Pvrun)
 	if m.RootFS != nil {
-		s.row("rootfs", fmt.Sprintf("%d files, %d bytes, sha256 %s", m.RootFS.Files, m.RootFS.Bytes, m.RootFS.SHA256))
+		s.row("rootfs", fmt.Sprintf("%s, %d bytes, sha256 %s", fileCount(m.RootFS.Files), m.RootFS.Bytes, m.RootFS.SHA256))
 	}
+}
+
+func fileCount(n int) string {
+	if n == 1 {
+		return "1 file"
+	}
+	return fmt.Sprintf("%d files", n)
 }
 
 func (s *sections) rootFS(list []build.File) {

@@ -76,7 +76,7 @@ func newRoot(s streams) *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{cmd.CommandPath(), err}
+		return usageError{cmd.CommandPath(), buildFlag(cmd, err)}
 	})
 	root.AddCommand(newBuild(s), newRun(s), newInspect(s), newDoctor(s))
 	root.AddCommand(extraCommands()...)
@@ -85,6 +85,25 @@ func newRoot(s streams) *cobra.Command {
 	}
 	checkArgs(root)
 	return root
+}
+
+// buildFlag is err, which is about a flag of cmd, with a hint where the flag is
+// one that only `pvrun build` has.
+func buildFlag(cmd *cobra.Command, err error) error {
+	var unknown interface {
+		GetSpecifiedName() string
+		GetSpecifiedShortnames() string // as go build's flags look, with one dash
+	}
+	if cmd.Name() != "run" || !errors.As(err, &unknown) {
+		return err
+	}
+	for _, flag := range []string{"tags", "ldflags", "output", "o"} {
+		short, _, _ := strings.Cut(unknown.GetSpecifiedShortnames(), "=")
+		if unknown.GetSpecifiedName() == flag || short == flag {
+			return fmt.Errorf("%w: only 'pvrun build' has it, which makes an image to run", err)
+		}
+	}
+	return err
 }
 
 // checkArgs makes a usage error of what cmd's own check of arguments says.

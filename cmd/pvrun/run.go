@@ -23,8 +23,8 @@ IMAGE is a file that pvrun build made. Anything else is a package, as for
 pvrun build, and is built first. What follows it goes to the program, so
 pvrun's own flags come before it. The program has pvrun's standard streams,
 and gets the signals that pvrun gets; a second SIGINT or SIGTERM ends the
-machine, and so does the first when the program takes no notice of it for
-three seconds.
+machine, and so does the first when the program does not take it within three
+seconds; to ignore a signal is to take it.
 
 ` + runExitHelp
 
@@ -60,7 +60,7 @@ func newRun(s streams) *cobra.Command {
 	f.StringVar(&r.envFile, "env-file", "", "set what `FILE` says, a NAME=VALUE a line")
 	f.VarP(&r.memory, "memory", "m", "`SIZE` of the machine's memory")
 	f.StringVar(&r.rootfs, "rootfs", "", "use `DIR` as root file system in place of the image's own")
-	f.StringVarP(&r.dir, "workdir", "w", "/", "`DIR` in the guest that the program starts in")
+	f.StringVarP(&r.dir, "workdir", "w", "/", "`DIR` in the guest that the program starts in; made if it is missing")
 	f.DurationVar(&r.timeout, "timeout", 0, "end the machine after `DURATION` such as 10s")
 	f.StringVar(&r.stats, "stats", "", "write what was counted and timed to `FILE` as JSON; - for a table on stderr")
 	return cmd
@@ -142,7 +142,7 @@ func (r *runFlags) image(ctx context.Context, pkg []string) (string, error) {
 		return "", exitError{exitNotFound, fmt.Errorf("run %s: no such file", pkg[0])}
 	}
 	var messages bytes.Buffer
-	res, err := build.Build(ctx, build.Config{Package: pkg, Stdout: &messages, Stderr: &messages})
+	res, err := buildImage(ctx, build.Config{Package: pkg, Stdout: &messages, Stderr: &messages})
 	if err != nil {
 		r.err.Write(messages.Bytes())
 	}

@@ -197,7 +197,7 @@ func TestSplitArgs(t *testing.T) {
 func TestParseSize(t *testing.T) {
 	for s, want := range map[string]int64{
 		"64m": 64 << 20, "64M": 64 << 20, "64Mi": 64 << 20, "64MiB": 64 << 20, "1g": 1 << 30, "512k": 512 << 10,
-		"4096": 4096, "4096b": 4096, "": -1, "m": -1, "-1m": -1, "1.5g": -1, "1t": -1, "99999999999g": -1, "1 m": -1,
+		"4096": 4096, "4096b": 4096, "": -1, "m": -1, "-1m": -1, "1.5g": -1, "1t": 1 << 40, "99999999999g": -1, "1 m": -1,
 	} {
 		got, err := parseSize(s)
 		if err != nil {
@@ -207,7 +207,7 @@ func TestParseSize(t *testing.T) {
 			t.Errorf("parseSize(%q) = %d, want %d", s, got, want)
 		}
 	}
-	for n, want := range map[sizeValue]string{64 << 20: "64m", 1 << 30: "1g", 1536 << 20: "1536m", 1000: "1000", 0: "0"} {
+	for n, want := range map[sizeValue]string{64 << 20: "64m", 1 << 30: "1g", 1536 << 20: "1536m", 1 << 40: "1t", 1000: "1000", 0: "0"} {
 		if got := n.String(); got != want {
 			t.Errorf("String() = %q, want %q", got, want)
 		}
