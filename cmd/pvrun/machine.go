@@ -57,9 +57,36 @@ func (r *runFlags) start(ctx context.Context, cfg hv.Config) (err error) {
 	done := make(chan struct{})
 	defer close(done)
 	go forward(vm, signals(), done, cancel)
-	exit, err := vm.Run(ctx)
+	exit, stats, err := runMachine(ctx, vm)
 	err = r.result(exit, err)
-	return firstError(err, r.writeStats(vm.Stats(), exitCode(runError(err))))
+	return firstError(err, r.writeStats(stats, exitCode(runError(err))))
+}
+
+// runMachine runs the machine, and gives it up when it does not end although it
+// shall: a terminal that is stopped, or a pipe that another process fills, can
+// hold a write of the host's. There are no statistics then.
+func runMachine(ctx context.Context, vm machine) (hv.Exit, hv.Stats, error) {
+	type end struct {
+		exit hv.Exit
+		err  error
+	}
+	ended := make(chan end, 1)
+	go func() {
+		exit, err := vm.Run(ctx)
+		ended <- end{exit, err}
+	}()
+	var e end
+	select {
+	case e = <-ended:
+		return e.exit, vm.Stats(), e.err
+	case <-ctx.Done():
+	}
+	select {
+	case e = <-ended:
+		return e.exit, vm.Stats(), e.err
+	case <-time.After(patience):
+		return hv.Exit{}, hv.Stats{}, context.Cause(ctx)
+	}
 }
 
 // listen has the signals that the program gets sent to a channel. To set that

@@ -213,3 +213,19 @@ func TestParseSize(t *testing.T) {
 		}
 	}
 }
+
+// heldMachine is one whose Run does not come back.
+type heldMachine struct{ fakeMachine }
+
+func (m *heldMachine) Run(context.Context) (hv.Exit, error) { select {} }
+
+func TestHeldMachine(t *testing.T) {
+	oldMachine, oldPatience := newMachine, patience
+	t.Cleanup(func() { newMachine, patience = oldMachine, oldPatience })
+	newMachine = func(hv.Config) (machine, error) { return &heldMachine{}, nil }
+	patience = 10 * time.Millisecond
+	code, _, stderr := pvrunCommand(t, "run", "--timeout", "10ms", imageFile(t))
+	if code != exitTimeout || stderr != "pvrun: time-out after 10ms\n" {
+		t.Errorf("code %d, %q", code, stderr)
+	}
+}

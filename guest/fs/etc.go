@@ -8,7 +8,7 @@ func (fs *FS) defaultEtc() {
 	}
 	host := fs.Hostname()
 	for _, f := range [...]struct{ name, text string }{
-		{"passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"},
+		{"passwd", "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"},
 		{"group", "root:x:0:\nnogroup:x:65534:\n"},
 		{"hosts", "127.0.0.1\tlocalhost\n::1\tlocalhost\n127.0.1.1\t" + host + "\n"},
 		{"hostname", host + "\n"},
