@@ -23,8 +23,8 @@ func event() {
 	events()
 }
 
-// events handles what is pending. A sleeper whose time has come, or the next in
-// line at the end of a time slice, runs before the thread that was interrupted.
+// events handles what is pending. Any event is a chance for who waits for the
+// vCPU to run before the thread that was interrupted.
 func events() {
 	takeEvents()
 	wakeSleepers(monotonic())
