@@ -46,8 +46,8 @@ func (t *pageTables) faultIn(a, code uint64, ahead *readAhead) touch {
 	var filled []frame
 	start, n := ahead.next(a, v&pteOwed != 0)
 	for p := start; p < start+n*pageSize; p += pageSize {
-		if t.fillNear(p, v) && v&pteOwed != 0 {
-			filled = append(filled, t.slot(p, false).load().frame())
+		if f, ok := t.fillNear(p, v); ok && v&pteOwed != 0 {
+			filled = append(filled, f)
 		}
 	}
 	t.populate(filled)
@@ -59,13 +59,16 @@ func (t *pageTables) faultIn(a, code uint64, ahead *readAhead) touch {
 
 // fillNear fills a neighbour that waits in the same way, while memory is not
 // short.
-func (t *pageTables) fillNear(p uint64, like entry) bool {
+func (t *pageTables) fillNear(p uint64, like entry) (frame, bool) {
 	const short = 256
 	if like&pteOwed == 0 && t.mem.spare() < short {
-		return false
+		return 0, false
 	}
 	e := t.slot(p, false)
-	return e != nil && e.load() == like && t.fill(e, lazyBits(like))
+	if e == nil || e.load() != like || !t.fill(e, lazyBits(like)) {
+		return 0, false
+	}
+	return e.load().frame(), true
 }
 
 // allows says whether an entry, present or still lazy, permits an access.

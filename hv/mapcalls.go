@@ -40,12 +40,16 @@ func permBits(flags hypercall.MapFlag) (entry, hypercall.Status) {
 	return pteParked | pteNX, 0
 }
 
-func (t *pageTables) doMap(start, length uint64, flags hypercall.MapFlag) hypercall.Status {
-	r, s := guestRange(start, length)
-	if s != 0 {
-		return s
+// request checks what a call asks for: where, and with which permissions.
+func request(start, length uint64, flags hypercall.MapFlag) (r pageRange, bits entry, s hypercall.Status) {
+	if r, s = guestRange(start, length); s == 0 {
+		bits, s = permBits(flags)
 	}
-	bits, s := permBits(flags)
+	return r, bits, s
+}
+
+func (t *pageTables) doMap(start, length uint64, flags hypercall.MapFlag) hypercall.Status {
+	r, bits, s := request(start, length, flags)
 	if s != 0 {
 		return s
 	}
@@ -126,11 +130,7 @@ func refuseFinal(_ uint64, e *entry) hypercall.Status {
 }
 
 func (t *pageTables) doProtect(start, length uint64, flags hypercall.MapFlag) hypercall.Status {
-	r, s := guestRange(start, length)
-	if s != 0 {
-		return s
-	}
-	bits, s := permBits(flags)
+	r, bits, s := request(start, length, flags)
 	if s != 0 {
 		return s
 	}
@@ -181,15 +181,11 @@ func (t *pageTables) doDiscard(start, length uint64) hypercall.Status {
 }
 
 func (t *pageTables) doAlias(start, length uint64, flags hypercall.MapFlag, source uint64) hypercall.Status {
-	r, s := guestRange(start, length)
+	r, bits, s := request(start, length, flags)
 	if s != 0 {
 		return s
 	}
 	src, s := guestRange(source, length)
-	if s != 0 {
-		return s
-	}
-	bits, s := permBits(flags)
 	if s != 0 {
 		return s
 	}

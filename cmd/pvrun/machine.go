@@ -46,8 +46,8 @@ func (r *runFlags) start(ctx context.Context, cfg hv.Config) (err error) {
 		return err
 	}
 	// The machine is not closed: the process ends now, and the kernel takes all
-	// of it away in a third of the time that Close needs, which must wait until
-	// nothing is left in a process that goes on.
+	// of it away without the grace periods that Close must wait for in a process
+	// that goes on.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if r.timeout > 0 {
