@@ -181,11 +181,15 @@ func (t *pageTables) doDiscard(start, length uint64) hypercall.Status {
 }
 
 func (t *pageTables) doAlias(start, length uint64, flags hypercall.MapFlag, source uint64) hypercall.Status {
-	r, bits, s := request(start, length, flags)
+	r, s := guestRange(start, length)
 	if s != 0 {
 		return s
 	}
 	src, s := guestRange(source, length)
+	if s != 0 {
+		return s
+	}
+	bits, s := permBits(flags) // last: a wrong range is told before a wrong permission
 	if s != 0 {
 		return s
 	}
