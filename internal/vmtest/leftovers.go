@@ -8,21 +8,30 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/pvrun/pvrun/hv/kvm"
 )
 
 // patience is how long goroutines may take to end after a machine is closed.
 const patience = 2 * time.Second
 
 // Leftovers runs f, which makes and closes machines, and names what is there
-// after it that was not there before: goroutines, descriptors, timers,
-// mappings that KVM gave or that a machine's memory is made of. Nothing else
-// may make or end any meanwhile.
+// after it that was not there before.
 func Leftovers(f func()) string {
-	warmUp()
-	before := take()
+	before := Take()
 	f()
+	return before.Left()
+}
+
+// Take lists what this process has that a machine might leave: goroutines,
+// descriptors, timers, mappings that KVM gave or that a machine's memory is made
+// of.
+func Take() Inventory {
+	warmUp()
+	return take()
+}
+
+// Left names what there is now and was not in before. Nothing but machines may
+// have made any meanwhile.
+func (before Inventory) Left() string {
 	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		left := take().less(before)
 		if left == "" || time.Now().After(end) {
@@ -39,29 +48,44 @@ func warmUp() {
 	}
 }
 
-// inventory is what a process has that a machine might leave.
-type inventory struct {
-	goroutines int
+// Inventory is what a process has that a machine might leave.
+type Inventory struct {
+	goroutines []string // their numbers, which are not used again
 	things     []string // descriptors, mappings, timers
 }
 
-func take() inventory {
-	inv := inventory{goroutines: runtime.NumGoroutine()}
+func take() Inventory {
+	inv := Inventory{goroutines: goroutines()}
 	inv.descriptors()
 	inv.mappings()
 	inv.timers()
 	return inv
 }
 
-func (inv *inventory) descriptors() {
+// goroutines lists them one by one: where they are only counted, one that is
+// just ending hides one that is left.
+func goroutines() (ids []string) {
+	stacks := make([]byte, 1<<20)
+	for {
+		n := runtime.Stack(stacks, true)
+		if n < len(stacks) {
+			stacks = stacks[:n]
+			break
+		}
+		stacks = make([]byte, 2*len(stacks))
+	}
+	for line := range strings.Lines(string(stacks)) {
+		if f := strings.Fields(line); len(f) > 2 && f[0] == "goroutine" && f[2][0] == '[' {
+			ids = append(ids, f[1])
+		}
+	}
+	return ids
+}
+
+func (inv *Inventory) descriptors() {
 	list, _ := os.ReadDir("/proc/self/fd")
-	device := false
 	for _, fd := range list {
 		to, err := os.Readlink("/proc/self/fd/" + fd.Name())
-		if to == kvm.Device && !device {
-			device = true // all machines of a process share one
-			continue
-		}
 		if err == nil && !strings.HasSuffix(to, "/fd") { // not the folder just read
 			inv.things = append(inv.things, "descriptor "+fd.Name()+" "+to)
 		}
@@ -71,7 +95,7 @@ func (inv *inventory) descriptors() {
 // mappings lists those of KVM's files, and anonymous ones without a reserve
 // (VmFlags nr, proc_pid_smaps(5)): Go's own have one, so that they never join
 // with a machine's memory into one mapping.
-func (inv *inventory) mappings() {
+func (inv *Inventory) mappings() {
 	text, _ := os.ReadFile("/proc/self/smaps")
 	name, size := "", int64(0)
 	for line := range strings.Lines(string(text)) {
@@ -104,7 +128,7 @@ func mappingSize(span string) int64 {
 }
 
 // timers lists POSIX timers (proc_pid_timers(5)).
-func (inv *inventory) timers() {
+func (inv *Inventory) timers() {
 	text, _ := os.ReadFile("/proc/self/timers")
 	for line := range strings.Lines(string(text)) {
 		if strings.HasPrefix(line, "ID:") {
@@ -114,9 +138,15 @@ func (inv *inventory) timers() {
 }
 
 // less describes what is in inv and was not in before.
-func (inv inventory) less(before inventory) string {
+func (inv Inventory) less(before Inventory) string {
 	var left []string
-	if n := inv.goroutines - before.goroutines; n > 0 {
+	n := 0
+	for _, id := range inv.goroutines {
+		if !slices.Contains(before.goroutines, id) {
+			n++
+		}
+	}
+	if n > 0 {
 		left = append(left, fmt.Sprintf("%d goroutines", n))
 	}
 	for _, s := range inv.things {

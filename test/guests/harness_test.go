@@ -9,14 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/pvrun/pvrun/hv"
 	"github.com/pvrun/pvrun/internal/need"
+	"github.com/pvrun/pvrun/internal/vmtest"
 	"github.com/pvrun/pvrun/test/guests/asm"
 )
 
@@ -65,7 +64,6 @@ func (c *capped) Write(b []byte) (int, error) {
 func run(t *testing.T, cfg hv.Config, stopAfter time.Duration) outcome {
 	t.Helper()
 	need.KVM(t)
-	warm.Do(func() { runOnce(t, hv.Config{Image: goodImage(t)}, limit) })
 	before := look()
 	o := runOnce(t, cfg, stopAfter)
 	before.compare(t)
@@ -75,9 +73,6 @@ func run(t *testing.T, cfg hv.Config, stopAfter time.Duration) outcome {
 	}
 	return o
 }
-
-// warm does what the Go runtime does once in a process: it opens its poller.
-var warm sync.Once
 
 func runOnce(t *testing.T, cfg hv.Config, stopAfter time.Duration) (o outcome) {
 	t.Helper()
@@ -122,25 +117,15 @@ func goodImage(t testing.TB) string {
 }
 
 // host is what a machine must leave as it was.
-type host struct{ fds, goroutines, maps int }
+type host struct{ vmtest.Inventory }
 
-func look() host {
-	fds, _ := os.ReadDir("/proc/self/fd")
-	maps, _ := os.ReadFile("/proc/self/maps")
-	return host{len(fds), runtime.NumGoroutine(), strings.Count(string(maps), "kvm-vcpu")}
-}
+func look() host { return host{vmtest.Take()} }
 
 func (before host) compare(t *testing.T) {
 	t.Helper()
-	var now host
-	for range 100 {
-		now = look()
-		if now.fds <= before.fds && now.goroutines <= before.goroutines && now.maps <= before.maps {
-			return
-		}
-		time.Sleep(5 * time.Millisecond)
+	if left := before.Left(); left != "" {
+		t.Errorf("left behind: %s", left)
 	}
-	t.Errorf("left behind: %+v, was %+v", now, before)
 }
 
 // virtual is the size of this process's address space, in bytes.
