@@ -191,9 +191,8 @@ func (b *builder) linkArgs(out string) []string {
 
 // goTool is the installed go command at work on the derived tree.
 func (b *builder) goTool() tool {
-	t := b.tool.with("GOROOT="+b.root.derived, "GOTOOLCHAIN=local",
-		"CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
-	t.path = filepath.Join(b.root.installed, "bin", "go")
+	t := b.tool.with(b.root.settings()...)
+	t.path = b.root.command()
 	return t
 }
 

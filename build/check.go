@@ -35,10 +35,12 @@ func check(linked string) error {
 	return nil
 }
 
+var errNoGuest = errors.New("no pvrun/guest.gate in it")
+
 // checkGuest makes sure that the guest is linked and gets control first.
 func (p *program) checkGuest() error {
 	if _, ok := p.lookup("pvrun/guest.gate"); !ok {
-		return errors.New("no pvrun/guest.gate in it")
+		return errNoGuest
 	}
 	start, ok := p.lookup("pvrun/guest.rt0")
 	if !ok {

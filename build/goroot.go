@@ -55,6 +55,15 @@ func FindGo(ctx context.Context, dir string) (Go, error) {
 	return Go{g.installed, g.version}, err
 }
 
+// Origin is the installed tree that a derived one was made from, and root itself
+// where it is not derived.
+func Origin(root string) string {
+	if origin, err := os.ReadFile(filepath.Join(root, originFile)); err == nil {
+		return string(origin)
+	}
+	return root
+}
+
 // resolveGo finds the Go that the package in dir is built with: the user's
 // environment decides, and so does a toolchain line of the module.
 func resolveGo(ctx context.Context, t tool, dir string) (goroot, error) {
@@ -65,15 +74,20 @@ func resolveGo(ctx context.Context, t tool, dir string) (goroot, error) {
 	lines := append(strings.Split(out, "\n"), "", "")
 	root, flags := lines[0], lines[2]
 	version, _, _ := strings.Cut(lines[1], " ") // what follows are experiments
-	// Inside `go test` of a derived tree, GOROOT is that tree.
-	if origin, err := os.ReadFile(filepath.Join(root, originFile)); err == nil {
-		root = string(origin)
-	}
+	root = Origin(root)
 	if !supported(version) {
 		return goroot{}, fmt.Errorf("go %s: version %s is not supported, use %s.x",
 			root, version, strings.Join(GoSupported, ".x or "))
 	}
 	return goroot{installed: root, version: version, flags: flags}, nil
+}
+
+// command is the go command of the installed Go.
+func (g *goroot) command() string { return filepath.Join(g.installed, "bin", "go") }
+
+// settings make that command link with the derived tree.
+func (g *goroot) settings() []string {
+	return []string{"GOROOT=" + g.derived, "GOTOOLCHAIN=local", "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64"}
 }
 
 func supported(version string) bool {

@@ -40,38 +40,45 @@ const (
 
 // makeImage writes the image out: the linked program, the archive of the
 // folder rootfs if there is one, and the note.
-func makeImage(out, linked, rootfs string) (Manifest, error) {
+func makeImage(out, linked, rootfs string) (m Manifest, err error) {
+	err = writeAtomic(out, func(f *os.File) error {
+		own, err := newOutputs(out, f)
+		if err != nil {
+			return err
+		}
+		m, err = writeImage(f, linked, rootfs, own)
+		return err
+	})
+	return m, err
+}
+
+// writeImage writes an image to the empty file f. Files in own stay out of the
+// archive.
+func writeImage(f *os.File, linked, rootfs string, own outputs) (Manifest, error) {
 	m, err := newManifest(linked)
 	if err != nil {
 		return m, err
 	}
-	err = writeAtomic(out, func(f *os.File) error {
-		if err := appendFile(f, linked); err != nil {
-			return err
+	if err := appendFile(f, linked); err != nil {
+		return m, err
+	}
+	e, err := openELF(f)
+	if err != nil {
+		return m, err
+	}
+	if rootfs != "" {
+		if m.RootFS, err = e.addRootFS(rootfs, own); err != nil {
+			return m, err
 		}
-		e, err := openELF(f)
-		if err != nil {
-			return err
-		}
-		if rootfs != "" {
-			own, err := newOutputs(out, f)
-			if err != nil {
-				return err
-			}
-			if m.RootFS, err = e.addRootFS(rootfs, own); err != nil {
-				return err
-			}
-		}
-		note, err := encodeNote(m)
-		if err != nil {
-			return err
-		}
-		if err := e.addNote(note); err != nil {
-			return err
-		}
-		return e.writeHeaders()
-	})
-	return m, err
+	}
+	note, err := encodeNote(m)
+	if err != nil {
+		return m, err
+	}
+	if err := e.addNote(note); err != nil {
+		return m, err
+	}
+	return m, e.writeHeaders()
 }
 
 func newManifest(linked string) (Manifest, error) {

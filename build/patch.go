@@ -62,6 +62,9 @@ var patches = []patch{
 		`^(func Socket\(domain, typ, proto int\) \(fd int, err error\) \{)$`, "${1} return -1, pvNoNetwork", 1},
 	{"syscall/syscall_unix.go", "there is no network yet",
 		`^(func Socketpair\(domain, typ, proto int\) \(fd \[2\]int, err error\) \{)$`, "${1} return fd, pvNoNetwork", 1},
+
+	{"internal/testenv/exec.go", "the standard library's tests try whether there are processes, as they do on wasip1",
+		`^(\tcase )("wasip1", "js", "ios":)$`, `${1}"linux", ${2}`, 1},
 }
 
 //go:embed patches/runtime.go.txt

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/u-root/u-root/pkg/cpio"
@@ -26,6 +27,21 @@ func PackRootFS(dir string) ([]byte, error) {
 		return nil, err
 	}
 	return buf.Bytes(), nil
+}
+
+// PackFolders returns an archive of empty folders, in the form in which a root
+// file system travels.
+func PackFolders(names []string) ([]byte, error) {
+	var buf bytes.Buffer
+	out := cpio.Newc.Writer(&buf)
+	for i, name := range names {
+		info := cpio.Info{Ino: uint64(i + 1), Mode: cpio.S_IFDIR | 0o755, NLink: 2, Name: strings.TrimPrefix(filepath.Clean(name), "/")}
+		if err := out.WriteRecord(cpio.Record{Info: info}); err != nil {
+			return nil, err
+		}
+	}
+	err := cpio.WriteTrailer(out)
+	return buf.Bytes(), err
 }
 
 // checkRootFS tells early that dir cannot be packed.

@@ -52,6 +52,7 @@ func golden(t *testing.T, name, got string) {
 func TestHelp(t *testing.T) {
 	for name, args := range map[string][]string{
 		"help": {"--help"}, "help-build": {"build", "--help"}, "help-run": {"run", "--help"},
+		"help-test": {"test", "--help"}, "help-exec": {"exec", "--help"}, "help-env": {"env", "--help"},
 		"help-inspect": {"inspect", "--help"}, "help-doctor": {"doctor", "--help"},
 	} {
 		code, stdout, stderr := pvrunCommand(t, args...)

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pvrun/pvrun/build"
+)
+
+// places are what a program of `go test` sees of the host: folders at the same
+// paths, and the environment.
+type places struct {
+	dir     string // working directory, in the guest
+	host    string // the same, on the host
+	env     []string
+	folders []string // in the guest, empty and in memory
+	shared  []folder
+}
+
+// folder is a folder of the host in the guest.
+type folder struct {
+	host, guest string
+	writable    bool
+}
+
+// newPlaces begins with the environment. Inside a derived tree the program
+// finds the installed one, which the derived one is a patched copy of.
+func newPlaces(dir string, env []string) *places {
+	p := &places{dir: dir, host: dir, env: slices.Clone(env)}
+	if derived := p.getenv("GOROOT"); derived != "" && build.Origin(derived) != derived {
+		origin := build.Origin(derived)
+		p.setenv("GOROOT", origin)
+		p.share(origin, false)
+		p.share(derived, false)
+		if rel, ok := within(derived, dir); ok {
+			p.dir, p.host = filepath.Join(origin, rel), filepath.Join(origin, rel)
+			p.setenv("PWD", p.dir)
+		}
+	}
+	if home := p.getenv("HOME"); filepath.IsAbs(home) {
+		p.folders = append(p.folders, home)
+	}
+	if tmp := p.getenv("TMPDIR"); filepath.IsAbs(tmp) {
+		p.share(tmp, true)
+	}
+	if cover := p.getenv("GOCOVERDIR"); cover != "" {
+		p.share(absolute(dir, cover), true)
+	}
+	return p
+}
+
+// program adds what go test runs a binary for: its module, and itself.
+func (p *places) program(file string, writable bool) {
+	p.share(filepath.Dir(file), false)
+	p.share(moduleRoot(p.host), writable)
+}
+
+// share shows a folder at its own path. Of two that are the same the writable
+// one counts; folders that are not there are left out.
+func (p *places) share(dir string, writable bool) {
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return
+	}
+	for i := range p.shared {
+		if p.shared[i].guest == dir {
+			p.shared[i].writable = p.shared[i].writable || writable
+			return
+		}
+	}
+	p.shared = append(p.shared, folder{dir, dir, writable})
+}
+
+func (p *places) getenv(name string) string {
+	for _, kv := range slices.Backward(p.env) {
+		if v, ok := strings.CutPrefix(kv, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+func (p *places) setenv(name, value string) {
+	p.env = append(slices.DeleteFunc(p.env, func(kv string) bool {
+		return strings.HasPrefix(kv, name+"=")
+	}), name+"="+value)
+}
+
+// Flags of a test binary that name a file to write, and a folder to write in.
+var (
+	outputFlags = []string{"blockprofile", "coverprofile", "cpuprofile", "memprofile", "mutexprofile", "trace"}
+	folderFlags = []string{"gocoverdir"}
+)
+
+// outbox is a folder that a test binary writes its profiles to. Only they come
+// out of the machine: the folder where they go is not the test's to write.
+type outbox struct {
+	args  []string
+	dir   string
+	files []outFile
+}
+
+// outFile is one of them: its name in the outbox, and where it belongs.
+type outFile struct{ name, to string }
+
+// outputs looks for flags that name files and leads them to an outbox.
+func (p *places) outputs(args []string) (*outbox, error) {
+	o := &outbox{args: slices.Clone(args)}
+	values := testFlags(o.args)
+	outDir := p.host
+	if v := values["outputdir"]; v != nil {
+		outDir = absolute(p.host, v.value())
+	}
+	for _, name := range folderFlags {
+		if v := values[name]; v != nil {
+			p.share(absolute(p.host, v.value()), true)
+		}
+	}
+	if v := values["artifacts"]; v != nil && v.value() != "false" {
+		dir := filepath.Join(outDir, "_artifacts")
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			return nil, err
+		}
+		p.share(dir, true)
+	}
+	for _, name := range outputFlags {
+		v := values[name]
+		if v == nil || v.value() == "" || strings.HasPrefix(v.value(), "/dev/") {
+			continue
+		}
+		if err := o.add(name, v, absolute(outDir, v.value())); err != nil {
+			o.remove()
+			return nil, err
+		}
+	}
+	if o.dir != "" {
+		p.share(o.dir, true)
+	}
+	return o, nil
+}
+
+// add leads one file to the outbox.
+func (o *outbox) add(flag string, v *flagValue, to string) error {
+	if _, err := os.Stat(filepath.Dir(to)); err != nil {
+		return fmt.Errorf("-%s %s: %w", flag, to, errors.Unwrap(err))
+	}
+	if o.dir == "" {
+		dir, err := os.MkdirTemp("", "pvrun-out-")
+		if err != nil {
+			return err
+		}
+		o.dir = dir
+	}
+	name := filepath.Join(o.dir, flag)
+	v.set(name)
+	o.files = append(o.files, outFile{name, to})
+	return nil
+}
+
+// deliver copies what was written to where it belongs, over what is there.
+func (o *outbox) deliver() error {
+	for _, f := range o.files {
+		in, err := os.Open(f.name)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // the test did not come to it
+		}
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		out, err := os.Create(f.to)
+		if err != nil {
+			return err
+		}
+		if _, err = io.Copy(out, in); err == nil {
+			err = out.Close()
+		}
+		if err != nil {
+			return fmt.Errorf("write %s: %w", f.to, err)
+		}
+	}
+	return nil
+}
+
+func (o *outbox) remove() {
+	if o.dir != "" {
+		os.RemoveAll(o.dir)
+	}
+}
+
+// flagValue is where a flag's value stands among arguments.
+type flagValue struct {
+	arg    *string
+	prefix int // bytes before the value
+}
+
+func (v *flagValue) value() string { return (*v.arg)[v.prefix:] }
+func (v *flagValue) set(s string)  { *v.arg = (*v.arg)[:v.prefix] + s }
+
+// testFlags finds the flags -test.NAME of a test binary, up to "--".
+func testFlags(args []string) map[string]*flagValue {
+	found := map[string]*flagValue{}
+	for i := 0; i < len(args) && args[i] != "--"; i++ {
+		name, _, given := flagName(args[i])
+		name, ok := strings.CutPrefix(name, "test.")
+		if !ok {
+			continue
+		}
+		wanted := name == "outputdir" || slices.Contains(outputFlags, name) || slices.Contains(folderFlags, name)
+		switch {
+		case given:
+			found[name] = &flagValue{&args[i], strings.IndexByte(args[i], '=') + 1}
+		case wanted && i+1 < len(args):
+			found[name] = &flagValue{&args[i+1], 0}
+			i++
+		case name == "artifacts":
+			yes := "true"
+			found[name] = &flagValue{&yes, 0}
+		}
+	}
+	return found
+}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pvrun/pvrun/build"
+)
+
+// TestSortTestArgs checks what goes to go test, what to pvrun exec, and what is
+// refused.
+func TestSortTestArgs(t *testing.T) {
+	for _, test := range []struct{ args, own, rest, other, fail string }{
+		{args: "-v -run X ./...", rest: "-v -run X ./..."},
+		{args: "-m 1g --writable -v .", own: "--memory=1g --writable", rest: "-v ."},
+		{args: "--memory=512m . -args -m 3", own: "--memory=512m", rest: ". -args -m 3"},
+		{args: "-gcflags -m .", rest: "-gcflags -m ."},
+		{args: "-run -race .", rest: "-run -race ."},
+		{args: "-C sub -count=1", rest: "-count=1", other: "C sub"},
+		{args: "-c -o out/ .", rest: ".", other: "c o out/"},
+		{args: "-o x.test .", rest: "-o=x.test .", other: "o x.test"},
+		{args: "-race=false -fuzz= .", rest: "-race=false -fuzz= ."},
+		{args: "-race .", fail: "-race is not supported"},
+		{args: "--race=true .", fail: "-race is not supported"},
+		{args: "-msan .", fail: "-msan is not supported"},
+		{args: "-asan .", fail: "-asan is not supported"},
+		{args: "-fuzz FuzzX .", fail: "-fuzz is not supported"},
+		{args: "-exec x .", fail: "-exec is not supported"},
+		{args: "-memory", fail: "flag needs an argument: -memory"},
+		{args: ". -run", fail: "flag needs an argument: -run"},
+	} {
+		got, err := sortTestArgs(strings.Fields(test.args))
+		if test.fail != "" {
+			if err == nil || !strings.HasPrefix(err.Error(), test.fail) {
+				t.Errorf("%s: got error %v, want %s", test.args, err, test.fail)
+			}
+			continue
+		}
+		var other []string
+		if got.dir != "" {
+			other = append(other, "C", got.dir)
+		}
+		if got.compile {
+			other = append(other, "c")
+		}
+		if got.output != "" {
+			other = append(other, "o", got.output)
+		}
+		if err != nil || strings.Join(got.own, " ") != test.own || strings.Join(got.rest, " ") != test.rest || strings.Join(other, " ") != test.other {
+			t.Errorf("%s: got %+v, %v", test.args, got, err)
+		}
+	}
+}
+
+// TestRefusedInEnv sets a refused flag the other way.
+func TestRefusedInEnv(t *testing.T) {
+	t.Setenv("GOFLAGS", "-mod=mod -race")
+	if _, err := sortTestArgs([]string{"."}); err == nil || !strings.HasPrefix(err.Error(), "GOFLAGS=-race is not supported") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestTestCommand checks what the go command is asked, and what pvrun answers
+// itself.
+func TestTestCommand(t *testing.T) {
+	var tools build.Toolchain
+	var asked []string
+	defer func(old func(build.Toolchain, []string) error) { becomeGo = old }(becomeGo)
+	becomeGo = func(tc build.Toolchain, args []string) error { tools, asked = tc, args; return nil }
+	code, stdout, stderr := pvrunCommand(t, "test", "-C", ".", "-m", "2g", "-short", "errors")
+	want := append(append([]string{"test", "-C=."}, tools.FileNames()...), asked[len(asked)-3], "-short", "errors")
+	if code != 0 || stdout != "" || stderr != "" || !slices.Equal(asked, want) {
+		t.Errorf("exit code %d, %s%s, asked %q", code, stdout, stderr, asked)
+	}
+	if run := asked[len(asked)-3]; !strings.HasPrefix(run, "-exec=") || !strings.HasSuffix(run, " exec --memory=2g") {
+		t.Errorf("got %s", run)
+	}
+	for args, want := range map[string]string{
+		"-m 12x .":  "invalid argument \"12x\" for \"-m, --memory\" flag",
+		"-race .":   "-race is not supported: ",
+		"-C none .": "no such file or directory",
+	} {
+		code, _, stderr := pvrunCommand(t, append([]string{"test"}, strings.Fields(args)...)...)
+		if code == 0 || !strings.Contains(stderr, want) || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%s: exit code %d, %q", args, code, stderr)
+		}
+	}
+}
+
+// TestQuote checks words against how the go command splits them.
+func TestQuote(t *testing.T) {
+	for in, want := range map[string]string{"a=b": "a=b", "a b": "'a b'", "it's": `"it's"`, `say "x"`: `'say "x"'`} {
+		if got, err := quote(in); got != want || err != nil {
+			t.Errorf("%s: got %s, %v, want %s", in, got, err, want)
+		}
+	}
+	if _, err := quote(`'"`); err == nil {
+		t.Error("both quotes are accepted")
+	}
+}
+
+// TestPlaces checks what a test binary sees of the host.
+func TestPlaces(t *testing.T) {
+	top := t.TempDir()
+	dir := func(name string) string {
+		d := filepath.Join(top, name)
+		if err := os.MkdirAll(d, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	file := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(top, name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pkg, origin, derived := dir("mod/pkg"), dir("go/src/strings"), dir("derived/src/strings")
+	tmp, work, cover := dir("tmp"), dir("work/b001"), dir("cover")
+	file("mod/go.mod", "module m\n")
+	file("derived/pvrun-origin", filepath.Join(top, "go"))
+	env := []string{"HOME=/home/x", "TMPDIR=" + tmp, "GOROOT=" + filepath.Join(top, "derived"), "PWD=/x", "GOCOVERDIR=../../cover"}
+
+	p := newPlaces(pkg, env)
+	p.program(filepath.Join(work, "x.test"), true)
+	want := []folder{
+		{filepath.Join(top, "go"), filepath.Join(top, "go"), false},
+		{filepath.Join(top, "derived"), filepath.Join(top, "derived"), false},
+		{tmp, tmp, true}, {cover, cover, true}, {work, work, false},
+		{filepath.Join(top, "mod"), filepath.Join(top, "mod"), true},
+	}
+	if !slices.Equal(p.shared, want) || p.dir != pkg || !slices.Equal(p.folders, []string{"/home/x"}) {
+		t.Errorf("got %+v", p)
+	}
+	if got := p.getenv("GOROOT"); got != filepath.Join(top, "go") {
+		t.Errorf("GOROOT is %s", got)
+	}
+	if p = newPlaces(derived, env); p.dir != origin || p.getenv("PWD") != origin {
+		t.Errorf("in the derived tree: %s, PWD=%s", p.dir, p.getenv("PWD"))
+	}
+}
+
+// TestOutbox leads profiles to an outbox and delivers them.
+func TestOutbox(t *testing.T) {
+	dir := t.TempDir()
+	p := newPlaces(dir, nil)
+	args := []string{"-test.v", "-test.cpuprofile=cpu.out", "--test.memprofile", "sub/mem.out", "-test.trace=/dev/stdout", "-test.coverprofile=", "--", "-test.mutexprofile=x"}
+	if _, err := p.outputs(args); err == nil || !strings.Contains(err.Error(), "no such file or directory") {
+		t.Fatalf("a folder is missing: got %v", err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "sub"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	o, err := p.outputs(args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.remove()
+	want := []string{"-test.v", "-test.cpuprofile=" + o.dir + "/cpuprofile", "--test.memprofile", o.dir + "/memprofile", "-test.trace=/dev/stdout", "-test.coverprofile=", "--", "-test.mutexprofile=x"}
+	if !slices.Equal(o.args, want) {
+		t.Errorf("got %q, want %q", o.args, want)
+	}
+	if last := p.shared[len(p.shared)-1]; last != (folder{o.dir, o.dir, true}) {
+		t.Errorf("shared %+v", last)
+	}
+	if err := os.WriteFile(filepath.Join(o.dir, "memprofile"), []byte("mem"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.deliver(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "sub/mem.out")); string(got) != "mem" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "cpu.out")); err == nil {
+		t.Error("a profile that was not written is there")
+	}
+	o, err = p.outputs([]string{"-test.cpuprofile=c", "-test.outputdir", filepath.Join(dir, "sub"), "-test.artifacts"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.remove()
+	if len(o.files) != 1 || o.files[0].to != filepath.Join(dir, "sub/c") {
+		t.Errorf("got %+v", o.files)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "sub/_artifacts")); err != nil {
+		t.Error(err)
+	}
+}
