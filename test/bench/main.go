@@ -3,7 +3,9 @@
 // format. Absolute times drift with the machine; the ratios ("x-native") are
 // what to look at.
 //
-//	go run ./test/bench [-n runs] [-run regexp]
+// Then the standard library's own benchmarks, compared by benchstat.
+//
+//	go run ./test/bench [-n runs] [-run regexp] [-keep dir]
 package main
 
 import (
@@ -22,15 +24,16 @@ import (
 
 func main() {
 	n := flag.Int("n", 11, "runs of each side; the median is printed")
-	only := flag.String("run", "", "only benchmarks whose name matches")
+	only := flag.String("run", "", "only benchmarks whose name matches; the standard library's are std/strings and so on")
+	keep := flag.String("keep", "", "leave the standard library's results in `DIR`, for other ways to look at them")
 	flag.Parse()
-	if err := run(*n, *only); err != nil {
+	if err := run(*n, *only, *keep); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(n int, only string) error {
+func run(n int, only, keep string) error {
 	pattern, err := regexp.Compile(only)
 	if err != nil {
 		return err
@@ -53,7 +56,7 @@ func run(n int, only string) error {
 			return fmt.Errorf("%s: %w", b.name, err)
 		}
 	}
-	return nil
+	return s.runPackages(pattern, keep)
 }
 
 // benchmark is one row: a program's arguments and what to report of it.
