@@ -1,7 +1,6 @@
 package hv
 
 import (
-	"encoding/binary"
 	"errors"
 	"io"
 	"io/fs"
@@ -46,7 +45,7 @@ func (vm *VM) hostFile(a callArgs) int64 {
 	if vm.cfg.HostShare == nil {
 		return failed(hypercall.ENOSYS)
 	}
-	if args.Op == 0 || args.Op >= hypercall.HostFileEnd || args.Pad != 0 || args.BufLen > hypercall.MaxConsole || args.Offset < 0 {
+	if args.Op == 0 || args.Op >= hypercall.HostFileEnd || args.Share != 0 || args.BufLen > hypercall.MaxConsole || args.Offset < 0 {
 		return failed(hypercall.EINVAL)
 	}
 	if !vm.cfg.HostShareWritable && changesFiles(&args) {
@@ -272,12 +271,13 @@ func direntRecord(d fs.DirEntry) []byte {
 
 func attr(st fs.FileInfo) []byte {
 	sys := st.Sys().(*syscall.Stat_t)
-	b := binary.LittleEndian.AppendUint64(nil, uint64(st.Size()))
-	b = binary.LittleEndian.AppendUint64(b, uint64(st.ModTime().UnixNano()))
-	b = binary.LittleEndian.AppendUint32(b, sys.Mode)
-	b = binary.LittleEndian.AppendUint32(b, uint32(sys.Nlink))
-	b = binary.LittleEndian.AppendUint64(b, sys.Ino)
-	return binary.LittleEndian.AppendUint64(b, uint64(sys.Dev))
+	a := hypercall.HostFileAttr{
+		Size: sys.Size, Blocks: sys.Blocks,
+		ATime: sys.Atim.Nano(), MTime: sys.Mtim.Nano(), CTime: sys.Ctim.Nano(),
+		Ino: sys.Ino, Dev: sys.Dev, Rdev: sys.Rdev,
+		Mode: sys.Mode, NLink: uint32(sys.Nlink), UID: sys.Uid, GID: sys.Gid,
+	}
+	return append([]byte(nil), bytesOf(&a)...)
 }
 
 func linuxMode(m fs.FileMode) uint32 {

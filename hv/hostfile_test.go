@@ -199,7 +199,7 @@ func TestHostFileData(t *testing.T) {
 	s.errno("close", s.do(hypercall.HostFileArgs{Op: hypercall.HostFileClose, Handle: h}, ""), 0)
 	s.errno("close again", s.do(hypercall.HostFileArgs{Op: hypercall.HostFileClose, Handle: h}, ""), hypercall.EBADF)
 	s.errno("no handle", s.do(hypercall.HostFileArgs{Op: hypercall.HostFileSync, Handle: 1 << 63}, ""), hypercall.EBADF)
-	s.errno("padding", s.do(hypercall.HostFileArgs{Op: hypercall.HostFileSync, Handle: h, Pad: 1}, ""), hypercall.EINVAL)
+	s.errno("another share", s.do(hypercall.HostFileArgs{Op: hypercall.HostFileSync, Handle: h, Share: 1}, ""), hypercall.EINVAL)
 	a := uint64(s.open("f", hypercall.HostFileWRONLY|hypercall.HostFileAPPEND))
 	s.tables.copyOut(bufAt, []byte("+more"))
 	if n := s.do(hypercall.HostFileArgs{Op: hypercall.HostFileWrite, Handle: a, BufLen: 5}, ""); n != 5 {
@@ -225,7 +225,7 @@ func TestHostFilePaths(t *testing.T) {
 		t.Errorf("readlink: %d", n)
 	}
 	s.errno("readlink of a file", s.do(hypercall.HostFileArgs{Op: hypercall.HostFileReadlink, BufLen: 4}, "f"), hypercall.EINVAL)
-	if n := s.do(hypercall.HostFileArgs{Op: hypercall.HostFileStat, BufLen: 40}, "absolute"); n != 40 || binary.LittleEndian.Uint32([]byte(s.buf(40))[16:])&syscall.S_IFMT != syscall.S_IFLNK {
+	if n := s.do(hypercall.HostFileArgs{Op: hypercall.HostFileStat, BufLen: 80}, "absolute"); n != 80 || binary.LittleEndian.Uint32([]byte(s.buf(80))[64:])&syscall.S_IFMT != syscall.S_IFLNK {
 		t.Errorf("stat of a symlink: %d", n)
 	}
 	if n := s.do(hypercall.HostFileArgs{Op: hypercall.HostFileStat, BufLen: 7}, "f"); n != 7 {

@@ -44,7 +44,6 @@ func (vm *VM) loadStartInfo() error {
 	s.info.Dir = s.add(orDefault(cfg.Dir, "/"))
 	s.info.Hostname = s.add(orDefault(cfg.Hostname, "pvrun"))
 	vm.describeConsole()
-	vm.describeShare()
 	if len(s.blob) > hypercall.MaxStartInfo-pageSize {
 		return fmt.Errorf("arguments and environment of %d bytes: %w", len(s.blob), unix.E2BIG)
 	}
@@ -87,16 +86,6 @@ func (vm *VM) describeConsole() {
 				info.Rows, info.Cols = ws.Row, ws.Col
 			}
 		})
-	}
-}
-
-func (vm *VM) describeShare() {
-	if vm.cfg.HostShare == nil {
-		return
-	}
-	vm.start.info.HostShare = hypercall.HostSharePresent
-	if vm.cfg.HostShareWritable {
-		vm.start.info.HostShare |= hypercall.HostShareWritable
 	}
 }
 

@@ -2,7 +2,7 @@ package hypercall
 
 // Version is the version of this contract. A host runs only images whose note
 // names the same version, and a guest checks [StartInfo.Version] again.
-const Version = 1
+const Version = 2
 
 // PageSize is the only page size that the contract speaks of, in bytes.
 const PageSize = 4096

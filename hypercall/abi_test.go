@@ -131,7 +131,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// released is true from the first release on: until then version 1 may still
+// released is true from the first release on: until then the version may still
 // change, and -update writes it.
 const released = false
 

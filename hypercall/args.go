@@ -34,7 +34,7 @@ type MulticallEntry struct {
 type HostFileOp uint32
 
 const (
-	HostFileOpen     HostFileOp = 1  // Path, Flags, Mode → handle
+	HostFileOpen     HostFileOp = 1  // Path, Flags, Mode → handle; HostFileAttr into Buf
 	HostFileClose    HostFileOp = 2  // Handle
 	HostFileRead     HostFileOp = 3  // Handle, Buf, BufLen, Offset → bytes
 	HostFileWrite    HostFileOp = 4  // Handle, Buf, BufLen, Offset → bytes
@@ -46,7 +46,11 @@ const (
 	HostFileRemove   HostFileOp = 10 // Path
 	HostFileRename   HostFileOp = 11 // Path → Path2 in Buf, BufLen bytes
 	HostFileReadlink HostFileOp = 12 // Path; target into Buf → bytes
-	HostFileEnd      HostFileOp = 13
+	HostFileSymlink  HostFileOp = 13 // Path → target in Buf, BufLen bytes
+	HostFileLink     HostFileOp = 14 // Path → Path2 in Buf, BufLen bytes
+	HostFileChmod    HostFileOp = 15 // Path or (PathLen 0) Handle; Mode
+	HostFileSetTimes HostFileOp = 16 // Path or (PathLen 0) Handle; HostFileTimes in Buf
+	HostFileEnd      HostFileOp = 17
 )
 
 // Flags of HostFileOpen; exactly one of the first three access modes.
@@ -58,11 +62,14 @@ const (
 	HostFileEXCL     = 0x80
 	HostFileTRUNC    = 0x200
 	HostFileAPPEND   = 0x400
-	HostFileNOFOLLOW = 0x20000
+
+	HostFileDIRECTORY = 0x10000
+	HostFileNOFOLLOW  = 0x20000
 )
 
 // HostFileArgs is the argument of CallHostFile; all fields are IN. Paths are
-// slash-separated, relative to the shared folder, and never leave it.
+// slash-separated, relative to the shared folder, and never leave it. A handle
+// is of the share that it was opened in.
 type HostFileArgs struct {
 	Op      HostFileOp
 	Flags   uint32
@@ -72,19 +79,35 @@ type HostFileArgs struct {
 	Buf     GVA
 	BufLen  uint64
 	Offset  int64
-	Mode    uint32 // permission bits
-	Pad     uint32 // zero
+	Mode    uint32 // permission bits, and the sticky bit for HostFileChmod
+	Share   uint32 // number of the shared folder
 }
 
-// HostFileAttr is what HostFileStat stores. Times are ns since 1970.
+// HostFileAttr is what HostFileStat and HostFileOpen store: of Linux's struct
+// stat what matters to programs. Times are ns since 1970.
 type HostFileAttr struct {
-	Size  int64
-	MTime int64
-	Mode  uint32 // Linux st_mode
-	NLink uint32
-	Ino   uint64
-	Dev   uint64
+	Size   int64
+	Blocks int64 // of 512 bytes
+	ATime  int64
+	MTime  int64
+	CTime  int64
+	Ino    uint64
+	Dev    uint64
+	Rdev   uint64
+	Mode   uint32 // Linux st_mode
+	NLink  uint32
+	UID    uint32
+	GID    uint32
 }
+
+// HostFileTimes is what HostFileSetTimes sets, in ns since 1970.
+type HostFileTimes struct {
+	ATime int64 // HostFileOmit leaves it alone
+	MTime int64 // likewise
+}
+
+// HostFileOmit is a time that HostFileSetTimes does not set.
+const HostFileOmit = 1<<63 - 1
 
 // HostFileDirent heads one record of HostFileReaddir; NameLen bytes of name
 // and zeros up to a multiple of 8 follow.
@@ -99,6 +122,7 @@ var (
 	_ = [1]struct{}{}[unsafe.Sizeof(UpcallArgs{})-48]
 	_ = [1]struct{}{}[unsafe.Sizeof(MulticallEntry{})-64]
 	_ = [1]struct{}{}[unsafe.Sizeof(HostFileArgs{})-64]
-	_ = [1]struct{}{}[unsafe.Sizeof(HostFileAttr{})-40]
+	_ = [1]struct{}{}[unsafe.Sizeof(HostFileAttr{})-80]
+	_ = [1]struct{}{}[unsafe.Sizeof(HostFileTimes{})-16]
 	_ = [1]struct{}{}[unsafe.Sizeof(HostFileDirent{})-16]
 )

@@ -47,7 +47,7 @@ const (
 	// SuspendContinued on the machine that called and SuspendResumed on one
 	// started from the snapshot; both have a fresh start-info page.
 	CallSuspend Call = 12
-	// CallHostFile works on a file below the folder that the host shares.
+	// CallHostFile works on a file below a folder that the host shares.
 	// (args GVA of HostFileArgs)
 	CallHostFile Call = 13
 	// CallMulticall does an array of calls in one exit.

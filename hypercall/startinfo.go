@@ -30,8 +30,8 @@ type StartInfo struct {
 	VCPUs      uint32
 	Console    uint32 // ConsoleFlag bits
 	Rows, Cols uint16 // of the terminal; 0 when unknown
-	Pad        uint32 // zero
-	HostShare  uint64 // HostShareFlag bits: what CallHostFile may do
+	ShareCount uint32
+	Shares     Extent // ShareCount structures [Share]: what CallHostFile works in
 }
 
 // Extent is a run of bytes in the guest's address space.
@@ -47,10 +47,19 @@ const (
 	ConsoleTTY2             // stderr is a terminal
 )
 
-// Bits of StartInfo.HostShare.
+// Share is one folder that the host shares. Its place in StartInfo.Shares is
+// its number in [HostFileArgs].
+type Share struct {
+	Path  Extent // where the guest shows it: absolute and clean, no NUL
+	Flags uint64 // ShareWritable
+}
+
+// Bits of Share.Flags.
 const (
-	HostSharePresent  = 1 << iota // a folder is shared
-	HostShareWritable             // and may be written
+	ShareWritable = 1 // the folder may be changed
 )
 
-var _ = [1]struct{}{}[unsafe.Sizeof(StartInfo{})-248]
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(StartInfo{})-256]
+	_ = [1]struct{}{}[unsafe.Sizeof(Share{})-24]
+)
