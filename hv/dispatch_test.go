@@ -211,7 +211,7 @@ func FuzzDispatch(f *testing.F) {
 	f.Cleanup(func() { root.Close() })
 	f.Fuzz(func(t *testing.T, program []byte) {
 		vm, _ := newConsoleVM(t, Config{})
-		vm.cfg.HostShare = root
+		vm.cfg.Shares = []Share{{Root: root, Guest: "/share", Writable: true}}
 		defer vm.files.close()
 		check := newChecker(t, vm)
 		if len(program) > 600 {

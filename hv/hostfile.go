@@ -5,14 +5,13 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"syscall"
 
 	"github.com/pvrun/pvrun/hypercall"
 )
 
-// hostFiles are the files that the guest has open in the shared folder. All
-// paths go through os.Root, which never leaves it.
+// hostFiles are the files that the guest has open in the shared folders. All
+// paths go through os.Root, which never leaves its folder.
 type hostFiles struct {
 	open map[uint64]*hostHandle
 	next uint64
@@ -20,6 +19,7 @@ type hostFiles struct {
 
 type hostHandle struct {
 	f       *os.File
+	share   uint32
 	entries []fs.DirEntry // of a directory, read and not yet told
 	appends bool          // opened with HostFileAPPEND: writes go to the end
 }
@@ -36,105 +36,53 @@ func (h *hostFiles) close() error {
 	return errors.Join(all...)
 }
 
-// hostFile does one operation on the shared folder.
+// hostFile does one operation on a shared folder.
 func (vm *VM) hostFile(a callArgs) int64 {
 	var args hypercall.HostFileArgs
 	if s := vm.tables.copyIn(bytesOf(&args), a[0]); s != 0 {
 		return failed(s)
 	}
-	if vm.cfg.HostShare == nil {
+	shares := vm.cfg.Shares
+	switch {
+	case len(shares) == 0:
 		return failed(hypercall.ENOSYS)
-	}
-	if args.Op == 0 || args.Op >= hypercall.HostFileEnd || args.Share != 0 || args.BufLen > hypercall.MaxConsole || args.Offset < 0 {
+	case args.Op == 0 || args.Op >= hypercall.HostFileEnd || args.BufLen > hypercall.MaxConsole || args.Offset < 0,
+		uint64(args.Share) >= uint64(len(shares)):
 		return failed(hypercall.EINVAL)
-	}
-	if !vm.cfg.HostShareWritable && changesFiles(&args) {
+	case !shares[args.Share].Writable && changesFiles(&args):
 		return failed(hypercall.EROFS)
-	}
-	if takesPath(&args) {
-		return vm.hostPath(&args)
+	case takesPath(&args):
+		return vm.hostPath(shares[args.Share].Root, &args)
 	}
 	h := vm.files.open[args.Handle]
-	if h == nil {
+	if h == nil || h.share != args.Share {
 		return failed(hypercall.EBADF)
 	}
 	return vm.hostHandle(h, &args)
 }
 
+// changesFiles names what leaves a folder as it is; all else changes it.
 func changesFiles(a *hypercall.HostFileArgs) bool {
 	switch a.Op {
 	case hypercall.HostFileOpen:
 		return a.Flags&(hypercall.HostFileWRONLY|hypercall.HostFileRDWR|hypercall.HostFileCREATE|hypercall.HostFileTRUNC) != 0
-	case hypercall.HostFileWrite, hypercall.HostFileTruncate, hypercall.HostFileMkdir,
-		hypercall.HostFileRemove, hypercall.HostFileRename:
-		return true
+	case hypercall.HostFileClose, hypercall.HostFileRead, hypercall.HostFileStat,
+		hypercall.HostFileReaddir, hypercall.HostFileSync, hypercall.HostFileReadlink:
+		return false
 	}
-	return false
+	return true
 }
 
+// takesPath names what works on handles; all else takes a path.
 func takesPath(a *hypercall.HostFileArgs) bool {
 	switch a.Op {
-	case hypercall.HostFileOpen, hypercall.HostFileMkdir, hypercall.HostFileRemove,
-		hypercall.HostFileRename, hypercall.HostFileReadlink:
-		return true
-	case hypercall.HostFileStat:
+	case hypercall.HostFileClose, hypercall.HostFileRead, hypercall.HostFileWrite,
+		hypercall.HostFileReaddir, hypercall.HostFileTruncate, hypercall.HostFileSync:
+		return false
+	case hypercall.HostFileStat, hypercall.HostFileChmod, hypercall.HostFileSetTimes:
 		return a.PathLen != 0
 	}
-	return false
-}
-
-// guestPath copies a path and makes it relative to the folder.
-func (vm *VM) guestPath(a hypercall.GVA, n uint64) (string, hypercall.Status) {
-	if n == 0 || n > hypercall.MaxPath {
-		return "", hypercall.ENAMETOOLONG
-	}
-	b := make([]byte, n)
-	if s := vm.tables.copyIn(b, uint64(a)); s != 0 {
-		return "", s
-	}
-	for _, c := range b {
-		if c == 0 {
-			return "", hypercall.EINVAL
-		}
-	}
-	p := path.Clean("/" + string(b))[1:]
-	if p == "" {
-		p = "."
-	}
-	return p, 0
-}
-
-func (vm *VM) hostPath(a *hypercall.HostFileArgs) int64 {
-	name, s := vm.guestPath(a.Path, a.PathLen)
-	if s != 0 {
-		return failed(s)
-	}
-	root := vm.cfg.HostShare
-	switch a.Op {
-	case hypercall.HostFileOpen:
-		return vm.hostOpen(name, a)
-	case hypercall.HostFileMkdir:
-		return fileStatus(root.Mkdir(name, os.FileMode(a.Mode&0o777)))
-	case hypercall.HostFileRemove:
-		return fileStatus(root.Remove(name))
-	case hypercall.HostFileReadlink:
-		target, err := root.Readlink(name)
-		if err != nil {
-			return fileStatus(err)
-		}
-		return vm.reply(a, []byte(target))
-	case hypercall.HostFileRename:
-		to, s := vm.guestPath(a.Buf, a.BufLen)
-		if s != 0 {
-			return failed(s)
-		}
-		return fileStatus(root.Rename(name, to))
-	}
-	st, err := root.Lstat(name)
-	if err != nil {
-		return fileStatus(err)
-	}
-	return vm.reply(a, attr(st))
+	return true
 }
 
 // reply copies an answer to the guest's buffer, cut to its size.
@@ -144,40 +92,6 @@ func (vm *VM) reply(a *hypercall.HostFileArgs, b []byte) int64 {
 		return failed(s)
 	}
 	return int64(len(b))
-}
-
-const openFlagsKnown = hypercall.HostFileWRONLY | hypercall.HostFileRDWR | hypercall.HostFileCREATE |
-	hypercall.HostFileEXCL | hypercall.HostFileTRUNC | hypercall.HostFileAPPEND | hypercall.HostFileNOFOLLOW
-
-func (vm *VM) hostOpen(name string, a *hypercall.HostFileArgs) int64 {
-	if a.Flags&^openFlagsKnown != 0 || a.Flags&3 == 3 {
-		return failed(hypercall.EINVAL)
-	}
-	if len(vm.files.open) >= maxHostFiles {
-		return failed(hypercall.EMFILE)
-	}
-	// os.Root follows links itself, so that O_NOFOLLOW has no effect with it.
-	if a.Flags&hypercall.HostFileNOFOLLOW != 0 {
-		if st, err := vm.cfg.HostShare.Lstat(name); err == nil && st.Mode()&fs.ModeSymlink != 0 {
-			return failed(hypercall.ELOOP)
-		}
-	}
-	// O_NONBLOCK keeps a FIFO in the folder from holding the machine up.
-	f, err := vm.cfg.HostShare.OpenFile(name, int(a.Flags)|syscall.O_NONBLOCK, os.FileMode(a.Mode&0o777))
-	if err != nil {
-		return fileStatus(err)
-	}
-	st, err := f.Stat()
-	if err != nil || !st.Mode().IsRegular() && !st.IsDir() {
-		f.Close()
-		return failed(hypercall.EACCES) // devices and pipes of the host are not for the guest
-	}
-	if vm.files.open == nil {
-		vm.files.open = map[uint64]*hostHandle{}
-	}
-	vm.files.next++
-	vm.files.open[vm.files.next] = &hostHandle{f: f, appends: a.Flags&hypercall.HostFileAPPEND != 0}
-	return int64(vm.files.next)
 }
 
 func (vm *VM) hostHandle(h *hostHandle, a *hypercall.HostFileArgs) int64 {
@@ -193,6 +107,20 @@ func (vm *VM) hostHandle(h *hostHandle, a *hypercall.HostFileArgs) int64 {
 		return fileStatus(h.f.Sync())
 	case hypercall.HostFileReaddir:
 		return vm.hostReaddir(h, a)
+	case hypercall.HostFileChmod:
+		mode, s := permissions(a.Mode)
+		if s != 0 {
+			return failed(s)
+		}
+		return fileStatus(h.f.Chmod(mode))
+	case hypercall.HostFileSetTimes:
+		t, s := vm.guestTimes(a)
+		if s != 0 {
+			return failed(s)
+		}
+		var err error
+		withFD(h.f, func(fd int) { err = setFileTimes(fd, t.ATime, t.MTime) })
+		return fileStatus(err)
 	}
 	st, err := h.f.Stat()
 	if err != nil {

@@ -43,8 +43,10 @@ func newShare(t *testing.T, writable bool) *share {
 	root, err := os.OpenRoot(s.dir)
 	must(err)
 	s.VM, _ = newConsoleVM(t, Config{})
-	s.cfg.HostShare, s.cfg.HostShareWritable = root, writable
-	t.Cleanup(func() { s.files.close(); root.Close() })
+	second, err := os.OpenRoot(filepath.Join(s.dir, "d"))
+	must(err)
+	s.cfg.Shares = []Share{{Root: root, Guest: "/share", Writable: writable}, {Root: second, Guest: "/second"}}
+	t.Cleanup(func() { s.files.close(); root.Close(); second.Close() })
 	return s
 }
 
@@ -199,7 +201,7 @@ func TestHostFileData(t *testing.T) {
 	s.errno("close", s.do(hypercall.HostFileArgs{Op: hypercall.HostFileClose, Handle: h}, ""), 0)
 	s.errno("close again", s.do(hypercall.HostFileArgs{Op: hypercall.HostFileClose, Handle: h}, ""), hypercall.EBADF)
 	s.errno("no handle", s.do(hypercall.HostFileArgs{Op: hypercall.HostFileSync, Handle: 1 << 63}, ""), hypercall.EBADF)
-	s.errno("another share", s.do(hypercall.HostFileArgs{Op: hypercall.HostFileSync, Handle: h, Share: 1}, ""), hypercall.EINVAL)
+	s.errno("no share", s.do(hypercall.HostFileArgs{Op: hypercall.HostFileSync, Handle: h, Share: 2}, ""), hypercall.EINVAL)
 	a := uint64(s.open("f", hypercall.HostFileWRONLY|hypercall.HostFileAPPEND))
 	s.tables.copyOut(bufAt, []byte("+more"))
 	if n := s.do(hypercall.HostFileArgs{Op: hypercall.HostFileWrite, Handle: a, BufLen: 5}, ""); n != 5 {
@@ -236,7 +238,7 @@ func TestHostFilePaths(t *testing.T) {
 			t.Errorf("remove %q: %d", path, r)
 		}
 	}
-	s.cfg.HostShare = nil
+	s.cfg.Shares = nil
 	s.errno("nothing shared", s.open("f", 0), hypercall.ENOSYS)
 }
 

@@ -32,13 +32,18 @@ type Config struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 
-	// HostShare is the folder that CallHostFile works in; nil for none. The
-	// machine does not close it.
-	HostShare         *os.Root
-	HostShareWritable bool
+	// Shares are the folders that the guest may work in.
+	Shares []Share
 
 	// CollectKVMStats reads the kernel's own statistics when the machine ends.
 	CollectKVMStats bool
+}
+
+// Share is a folder of the host's that the guest sees, and nothing beside it.
+type Share struct {
+	Root     *os.Root // the machine does not close it
+	Guest    string   // where the guest sees it: an absolute path other than "/"
+	Writable bool
 }
 
 // DefaultMemory is a machine's memory when Config does not say, in bytes.

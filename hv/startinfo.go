@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
+	"slices"
+	"strings"
 
 	"github.com/pvrun/pvrun/hypercall"
 	"golang.org/x/sys/unix"
@@ -17,9 +20,14 @@ type startInfo struct {
 	frame frame
 }
 
+// end is where the guest finds what is appended next.
+func (s *startInfo) end() hypercall.GVA {
+	return hypercall.StartInfoGVA + hypercall.GVA(len(bytesOf(&s.info))+len(s.blob))
+}
+
 // add appends a string and returns where the guest finds it.
 func (s *startInfo) add(text string) hypercall.Extent {
-	at := hypercall.StartInfoGVA + hypercall.GVA(len(bytesOf(&s.info))+len(s.blob))
+	at := s.end()
 	s.blob = append(s.blob, text...)
 	s.blob = append(s.blob, 0)
 	return hypercall.Extent{Addr: at, Len: uint64(len(text))}
@@ -27,7 +35,7 @@ func (s *startInfo) add(text string) hypercall.Extent {
 
 // addAll appends strings one after the other.
 func (s *startInfo) addAll(list []string) hypercall.Extent {
-	e := hypercall.Extent{Addr: hypercall.StartInfoGVA + hypercall.GVA(len(bytesOf(&s.info))+len(s.blob))}
+	e := hypercall.Extent{Addr: s.end()}
 	for _, text := range list {
 		e.Len += s.add(text).Len + 1
 	}
@@ -44,6 +52,9 @@ func (vm *VM) loadStartInfo() error {
 	s.info.Dir = s.add(orDefault(cfg.Dir, "/"))
 	s.info.Hostname = s.add(orDefault(cfg.Hostname, "pvrun"))
 	vm.describeConsole()
+	if err := vm.describeShares(); err != nil {
+		return err
+	}
 	if len(s.blob) > hypercall.MaxStartInfo-pageSize {
 		return fmt.Errorf("arguments and environment of %d bytes: %w", len(s.blob), unix.E2BIG)
 	}
@@ -87,6 +98,46 @@ func (vm *VM) describeConsole() {
 			}
 		})
 	}
+}
+
+// describeShares tells of the shared folders in the order of the configuration.
+func (vm *VM) describeShares() error {
+	s := &vm.start
+	var records []byte
+	for i, share := range vm.cfg.Shares {
+		if err := share.check(vm.cfg.Shares[:i]); err != nil {
+			return &HostError{"share " + share.Guest, err}
+		}
+		r := hypercall.Share{Path: s.add(path.Clean(share.Guest))}
+		if share.Writable {
+			r.Flags = hypercall.ShareWritable
+		}
+		records = append(records, bytesOf(&r)...)
+	}
+	for len(s.blob)%8 != 0 {
+		s.blob = append(s.blob, 0)
+	}
+	s.info.Shares = hypercall.Extent{Addr: s.end(), Len: uint64(len(records))}
+	s.info.ShareCount = uint32(len(vm.cfg.Shares))
+	s.blob = append(s.blob, records...)
+	return nil
+}
+
+// check finds what is wrong with a share that comes after others.
+func (s *Share) check(others []Share) error {
+	clean := path.Clean(s.Guest)
+	same := func(o Share) bool { return path.Clean(o.Guest) == clean }
+	switch {
+	case s.Root == nil:
+		return errors.New("no folder")
+	case clean[0] != '/' || clean == "/":
+		return errors.New("must be an absolute path and not the root")
+	case strings.ContainsRune(clean, 0) || len(clean) >= hypercall.MaxPath:
+		return errors.New("no path")
+	case slices.ContainsFunc(others, same):
+		return errors.New("another folder is there")
+	}
+	return nil
 }
 
 func orDefault(s, d string) string {
