@@ -35,7 +35,8 @@ func boot() {
 	t.frame = frame{rip: code.entry, rsp: initialStack(si), rflags: 2}
 	t.leave, t.run = leaveFull, threadRunning
 	setRunning(t)
-	sliceEnd = monotonic() + timeSlice
+	cpuTime.since = monotonic()
+	sliceEnd = cpuTime.since + timeSlice
 	setUpcall()
 }
 

@@ -51,20 +51,6 @@ func Wall() int64 {
 	return ns + offset
 }
 
-const (
-	clockRealtime       = 0
-	clockRealtimeCoarse = 5
-)
-
-func clockGettime(id int32, ts *timespec) int64 {
-	ns, offset := readClock()
-	if id == clockRealtime || id == clockRealtimeCoarse {
-		ns += offset
-	}
-	ts.sec, ts.nsec = ns/1e9, ns%1e9
-	return 0
-}
-
 // after is the monotonic time at which a relative timeout is over.
 func after(ts *timespec) int64 {
 	if ts.sec > 1<<32 {

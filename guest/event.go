@@ -79,7 +79,10 @@ func takeEvents() {
 		if p == 0 {
 			return
 		}
-		// EventTimer needs nothing: every caller looks at the sleepers.
+		// Every caller looks at the sleepers.
+		if p&(1<<hypercall.EventTimer) != 0 && timers.armed != 0 {
+			expireTimers()
+		}
 		if p&(1<<hypercall.EventSignal) != 0 {
 			raiseProcess(atomic.SwapUint64(&Shared().Signals, 0))
 		}

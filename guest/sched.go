@@ -122,16 +122,26 @@ func expire(t *thread) {
 func reschedule() {
 	t := running()
 	if t.run != threadRunning {
-		t = takeRunnable()
-		for t == nil {
-			idle()
-			t = takeRunnable()
+		now := monotonic()
+		charge(t, now)
+		if t = takeRunnable(); t == nil {
+			t = idleUntilRunnable()
+			now = monotonic()
 		}
 		t.run = threadRunning
 		setRunning(t)
-		sliceEnd = monotonic() + timeSlice
+		cpuTime.since, sliceEnd = now, now+timeSlice
 	}
-	setDeadline()
+	setDeadline(t)
+}
+
+func idleUntilRunnable() *thread {
+	for {
+		idle()
+		if t := takeRunnable(); t != nil {
+			return t
+		}
+	}
 }
 
 // yield lets others, if there are any, run before the running thread.
@@ -155,20 +165,26 @@ func idle() {
 			return
 		}
 	}
+	deadline = min(deadline, timers.monotonic.next)
 	Hypercall(hypercall.CallBlock, uintptr(deadline), 0, 0, 0, 0, 0)
 	takeEvents()
+	expireMonotonic()
 	wakeSleepers(monotonic())
 }
 
-// setDeadline asks for a timer event: at the next sleeper's time, or at the end
-// of the time slice when others wait for the vCPU. It costs no exit.
-func setDeadline() {
+// setDeadline asks for a timer event while t runs: at the next sleeper's time,
+// when a timer expires, or at the end of the time slice when others wait for the
+// vCPU. It costs no exit.
+func setDeadline(t *thread) {
 	d := int64(hypercall.Forever)
 	if sleepers != 0 {
 		d = threadAt(sleepers).deadline
 	}
 	if runQueue.head != 0 {
 		d = min(d, sliceEnd)
+	}
+	if timers.armed != 0 {
+		d = min(d, timerDeadline(t))
 	}
 	vcpuPage().Deadline = d
 }

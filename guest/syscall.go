@@ -22,6 +22,8 @@ const (
 	sysMincore          = 27
 	sysMadvise          = 28
 	sysNanosleep        = 35
+	sysGetitimer        = 36
+	sysAlarm            = 37
 	sysSetitimer        = 38
 	sysGetpid           = 39
 	sysExit             = 60
@@ -40,7 +42,13 @@ const (
 	sysPrctl            = 157
 	sysArchPrctl        = 158
 	sysGettid           = 186
+	sysRtSigpending     = 127
 	sysTkill            = 200
+	sysTimerCreate      = 222
+	sysTimerSettime     = 223
+	sysTimerGettime     = 224
+	sysTimerGetoverrun  = 225
+	sysTimerDelete      = 226
 	sysFutex            = 202
 	sysSchedGetaffinity = 204
 	sysClockGettime     = 228
@@ -95,14 +103,14 @@ func dispatch(t *thread, nr uintptr, f *frame) int64 {
 	case sysNanosleep:
 		return nanosleep(t, (*timespec)(unsafe.Pointer(f.rdi)))
 	case sysClockGettime:
-		return clockGettime(int32(f.rdi), (*timespec)(unsafe.Pointer(f.rsi)))
+		return clockGettime(t, int32(f.rdi), (*timespec)(unsafe.Pointer(f.rsi)))
 	case sysGettimeofday:
 		return gettimeofday((*timeval)(unsafe.Pointer(f.rdi)))
 	case sysEpollPwait, sysEpollCtl, sysEpollCreate1, sysEventfd2, sysPollable, sysNotify:
 		return dispatchPoll(t, nr, f)
 	case sysRead, sysWrite, sysClose, sysFcntl:
 		return dispatchFile(nr, f)
-	case sysRtSigaction, sysRtSigprocmask, sysRtSigreturn, sysSigaltstack, sysTgkill, sysTkill, sysKill:
+	case sysRtSigaction, sysRtSigprocmask, sysRtSigreturn, sysSigaltstack, sysTgkill, sysTkill, sysKill, sysRtSigpending:
 		return dispatchSignal(t, nr, f)
 	}
 	return dispatchThread(t, nr, f)
@@ -128,8 +136,29 @@ func dispatchThread(t *thread, nr uintptr, f *frame) int64 {
 		return archPrctl(f.rdi, f.rsi)
 	case sysSchedGetaffinity:
 		return affinity(f.rsi, (*uint64)(unsafe.Pointer(f.rdx)))
+	}
+	return dispatchTimer(t, nr, f)
+}
+
+func dispatchTimer(t *thread, nr uintptr, f *frame) int64 {
+	id := int32(f.rdi)
+	switch nr {
+	case sysTimerCreate:
+		return timerCreate(t, id, (*sigevent)(unsafe.Pointer(f.rsi)), (*int32)(unsafe.Pointer(f.rdx)))
+	case sysTimerSettime:
+		return timerSettime(id, int32(f.rsi), (*itimerspec)(unsafe.Pointer(f.rdx)), (*itimerspec)(unsafe.Pointer(f.r10)))
+	case sysTimerGettime:
+		return timerGettime(id, (*itimerspec)(unsafe.Pointer(f.rsi)))
+	case sysTimerGetoverrun:
+		return timerGetoverrun(id)
+	case sysTimerDelete:
+		return timerDelete(id)
 	case sysSetitimer:
-		return 0 // profiling by timer is not there yet; a timer that never fires harms nobody
+		return setitimer(id, (*itimerval)(unsafe.Pointer(f.rsi)), (*itimerval)(unsafe.Pointer(f.rdx)))
+	case sysGetitimer:
+		return getitimer(id, (*itimerval)(unsafe.Pointer(f.rsi)))
+	case sysAlarm:
+		return alarm(uint32(f.rdi))
 	}
 	return -eNOSYS
 }
@@ -178,6 +207,9 @@ func dispatchSignal(t *thread, nr uintptr, f *frame) int64 {
 		return 0
 	case sysSigaltstack:
 		return setAltStack(t, (*stackT)(unsafe.Pointer(f.rdi)), (*stackT)(unsafe.Pointer(f.rsi)))
+	case sysRtSigpending:
+		*(*uint64)(unsafe.Pointer(f.rdi)) = (t.signals.pending | processSignals.pending) & t.mask
+		return 0
 	case sysKill:
 		return kill(int32(f.rdi), int32(f.rsi))
 	case sysTkill:
@@ -264,9 +296,6 @@ func consoleWrite(fd int32, buf, n uintptr) int64 {
 		if r != -eAGAIN {
 			return r
 		}
-		forever := int64(hypercall.Forever)
-		vcpuPage().Deadline = forever // finish sets it anew
-		Hypercall(hypercall.CallBlock, uintptr(forever), 0, 0, 0, 0, 0)
-		takeEvents()
+		waitInPlace(running())
 	}
 }

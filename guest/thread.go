@@ -21,7 +21,10 @@ type thread struct {
 	events   uintptr // epoll: where to store
 	max      int32   // epoll: how many
 
-	pending  uint64 // signals to it, bit n-1
+	cpu    int64     // time that it had the vCPU, up to cpuTime.since
+	timers timerList // that count its time
+
+	signals  signalQueue
 	mask     uint64 // signals it does not take
 	altStack uintptr
 	altSize  uintptr
@@ -147,12 +150,16 @@ func newThread() *thread {
 	t := threadAt(threads.free)
 	threads.free = t.next
 	threads.live++
-	t.next, t.pending, t.mask, t.altStack, t.altSize, t.altFlags = 0, 0, 0, 0, 0, 2
+	t.next, t.mask, t.altStack, t.altSize, t.altFlags = 0, 0, 0, 0, 2
+	t.signals, t.timers, t.cpu = signalQueue{}, timerList{next: never}, 0
 	t.sleeping = false
 	return t
 }
 
 func freeThread(t *thread) {
+	if timers.used > 0 {
+		forgetTimers(t)
+	}
 	t.run = threadFree
 	t.next = threads.free
 	threads.free = t.addrOf()

@@ -21,13 +21,13 @@ func signalCall(trap uintptr, a *args) (int, fs.Errno, bool) {
 		}
 		a.v[0] = pid
 		return gave(gate(trap, a))
-	case sys_tgkill, sys_tkill, sys_gettid, sys_sched_yield, sys_timer_delete, sys_timer_getoverrun:
+	case sys_tgkill, sys_tkill, sys_gettid, sys_sched_yield, sys_timer_delete, sys_timer_getoverrun, sys_alarm:
 		return gave(gate(trap, a))
 	case sys_rt_sigaction, sys_rt_sigprocmask, sys_sigaltstack, sys_rt_sigpending,
 		sys_setitimer, sys_getitimer, sys_timer_create, sys_timer_settime, sys_timer_gettime,
 		sys_sched_getaffinity, sys_futex:
 		return gave(gatePointers(trap, a))
-	case sys_sched_setaffinity, sys_rt_sigreturn, sys_alarm, sys_pause, sys_rt_sigsuspend, sys_rt_sigtimedwait:
+	case sys_sched_setaffinity, sys_rt_sigreturn, sys_pause, sys_rt_sigsuspend, sys_rt_sigtimedwait:
 		return done(fs.ENOSYS)
 	}
 	return 0, 0, false

@@ -84,17 +84,27 @@ type rusage struct {
 	counts       [14]int64
 }
 
+// Whose usage. Linux's include/uapi/linux/resource.h.
+const (
+	rusageSelf     = 0
+	rusageChildren = -1
+	rusageThread   = 1
+)
+
+// getrusage counts all CPU time as the program's own: kernel and program are
+// one here.
 func getrusage(a *args) fs.Errno {
-	who := a.int(0)
-	if who < -1 || who > 1 {
+	var t fs.Timespec
+	switch a.int(0) {
+	case rusageSelf:
+		t = spec(clock(clockProcessCPU))
+	case rusageThread:
+		t = spec(clock(clockThreadCPU))
+	case rusageChildren:
+	default:
 		return fs.EINVAL
 	}
-	var u rusage
-	if who != -1 {
-		t := spec(clock(clockMonotonic))
-		u.utime = [2]int64{t.Sec, t.Nsec / 1000}
-	}
-	return store(a, 1, u)
+	return store(a, 1, rusage{utime: [2]int64{t.Sec, t.Nsec / 1000}})
 }
 
 // sysinfoT is Linux's struct sysinfo.
