@@ -93,6 +93,12 @@ func (x *execRun) run(ctx context.Context, args []string) error {
 	if cfg.RootFS, err = build.PackFolders(p.folders); err != nil {
 		return err
 	}
+	shares, closeShares, err := openFolders(p.shared)
+	if err != nil {
+		return err
+	}
+	defer closeShares()
+	cfg.Shares = shares
 	err = x.start(ctx, cfg)
 	if more := out.deliver(); err == nil {
 		err = more

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/pvrun/pvrun/build"
+	"github.com/pvrun/pvrun/hv"
 )
 
 // places are what a program of `go test` sees of the host: folders at the same
@@ -26,6 +27,24 @@ type places struct {
 type folder struct {
 	host, guest string
 	writable    bool
+}
+
+// openFolders opens what a machine shall share.
+func openFolders(list []folder) (shares []hv.Share, closeAll func(), err error) {
+	closeAll = func() {
+		for _, s := range shares {
+			s.Root.Close()
+		}
+	}
+	for _, f := range list {
+		root, err := os.OpenRoot(f.host)
+		if err != nil {
+			closeAll()
+			return nil, nil, fmt.Errorf("share %s: %w", f.host, err)
+		}
+		shares = append(shares, hv.Share{Root: root, Guest: f.guest, Writable: f.writable})
+	}
+	return shares, closeAll, nil
 }
 
 // newPlaces begins with the environment. Inside a derived tree the program
@@ -63,7 +82,7 @@ func (p *places) program(file string, writable bool) {
 // share shows a folder at its own path. Of two that are the same the writable
 // one counts; folders that are not there are left out.
 func (p *places) share(dir string, writable bool) {
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() || dir == "/" {
 		return
 	}
 	for i := range p.shared {
