@@ -53,6 +53,17 @@ func PollNotify(fd int32, events uint32) {
 	Gate(sysNotify, uintptr(fd), uintptr(events), 0, 0, 0, 0)
 }
 
+// MarkSharedFile tells the runtime's door that a range that it reserved shows a
+// file as far as that goes, with mmap's protections; MarkPrivateFile that one
+// holds a copy.
+func MarkSharedFile(addr, n, prot uintptr) int64 {
+	return Gate(sysMarkFile, addr, n, uintptr(sharedFile), prot, 0, 0)
+}
+
+func MarkPrivateFile(addr, n, prot uintptr) int64 {
+	return Gate(sysMarkFile, addr, n, uintptr(privateFile), prot, 0, 0)
+}
+
 // umask is the program's mask of permission bits, shared by both doors: package
 // syscall sets it by a SYSCALL of its own.
 var umask atomic.Uint32

@@ -9,6 +9,7 @@ const (
 	eAGAIN    = 11
 	eNOMEM    = 12
 	eACCES    = 13
+	eFAULT    = 14
 	eEXIST    = 17
 	eINVAL    = 22
 	eNOSYS    = 38

@@ -1,7 +1,5 @@
 package guest
 
-import "github.com/pvrun/pvrun/hypercall"
-
 // exception turns a fault of the running thread into its signal.
 func exception(t *thread, vector uint64) {
 	p := vcpuPage()
@@ -20,12 +18,31 @@ func exception(t *thread, vector uint64) {
 	case 17:
 		info = sigInfo{signo: sigBUS, code: busAdrAln}
 	case 14:
-		info = sigInfo{signo: sigSEGV, code: segvMapErr, pidOrAddr: p.CR2}
-		if p.Error&faultPresent != 0 {
-			info.code = segvAccErr
-		}
+		info = pageFault(uintptr(p.CR2), p.Error)
 	}
 	force(t, info)
+}
+
+// pageFault tells a hole from a page that may not be touched so, and both from
+// one that a mapped file does not have.
+func pageFault(addr uintptr, err uint64) sigInfo {
+	info := sigInfo{signo: sigSEGV, code: segvMapErr, pidOrAddr: uint64(addr)}
+	if err&faultPresent != 0 {
+		info.code = segvAccErr
+	}
+	i := search(addr)
+	if i == regions.n || all()[i].start > addr || inPool(all()[i]) {
+		return info
+	}
+	need := uint8(protRead)
+	if err&faultWrite != 0 {
+		need = protWrite
+	}
+	info.code = segvAccErr
+	if r := all()[i]; r.file == sharedFile && (r.prot&need != 0 || r.prot&protWrite != 0) {
+		info.signo, info.code = sigBUS, busAdrErr
+	}
+	return info
 }
 
 // force delivers a signal that cannot wait: a thread that has blocked or
@@ -33,7 +50,7 @@ func exception(t *thread, vector uint64) {
 func force(t *thread, info sigInfo) {
 	sig := info.signo
 	if t.mask&bit(sig) != 0 || actions[sig].handler <= sigIgnore {
-		Hypercall(hypercall.CallExit, uintptr(sig)<<8, 0, 0, 0, 0, 0)
+		exitBySignal(sig)
 	}
 	deliver(t, sig, info, true)
 }

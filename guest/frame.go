@@ -78,6 +78,7 @@ type codeAddrs struct {
 	upcall, rawGate, restart uintptr
 	critical, criticalEnd    uintptr
 	leaveTail, leaveTailEnd  uintptr
+	text, data               uintptr // of the image
 }
 
 // code is written once, in boot.

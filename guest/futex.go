@@ -32,6 +32,12 @@ func futex(t *thread, addr uintptr, op, val uint32, timeout uintptr) int64 {
 }
 
 func futexSleep(t *thread, addr uintptr, val uint32, timeout uintptr) int64 {
+	switch {
+	case addr%4 != 0:
+		return -eINVAL
+	case !readable(addr, 4), !mayRead(timeout, unsafe.Sizeof(timespec{})):
+		return -eFAULT
+	}
 	if atomic.LoadUint32((*uint32)(unsafe.Pointer(addr))) != val {
 		return -eAGAIN
 	}

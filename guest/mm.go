@@ -48,10 +48,15 @@ func initMemory() {
 func kernelAlloc(n uintptr) uintptr {
 	n = pageUp(n)
 	at := findFree(mmapBase, n)
-	if at == 0 || !insert(region{at, at + n, false}) || mapPages(at, n, hypercall.MapWrite) != 0 {
+	if at == 0 || !insert(memory(at, n, protRead|protWrite)) || mapPages(at, n, hypercall.MapWrite) != 0 {
 		return 0
 	}
 	return at
+}
+
+// memory is a region of n bytes that shows no file.
+func memory(at, n uintptr, prot uint32) region {
+	return region{start: at, end: at + n, reserved: prot == 0, prot: uint8(prot & (protRead | protWrite))}
 }
 
 func mapPages(at, n uintptr, flags hypercall.MapFlag) int64 {
@@ -92,7 +97,7 @@ func mmap(addr, n uintptr, prot, flags uint32) int64 {
 		}
 	}
 	at := place(addr, n)
-	if at == 0 || !insert(region{at, at + n, prot == 0}) {
+	if at == 0 || !insert(memory(at, n, prot)) {
 		return -eNOMEM
 	}
 	return populate(at, n, prot, n > uintptr(Info().FreeBytes)/eagerShare)
@@ -126,7 +131,7 @@ func mmapFixed(at, n uintptr, prot, flags uint32) int64 {
 			return r
 		}
 	}
-	if !remove(at, at+n) || !insert(region{at, at + n, prot == 0}) {
+	if !remove(at, at+n) || !insert(memory(at, n, prot)) {
 		return -eNOMEM
 	}
 	return populate(at, n, prot, false)
@@ -142,12 +147,12 @@ func fromPool(n uintptr) uintptr {
 		}
 		returnPool()
 		p.next, p.end = at, at+poolSize
-		if !insert(region{at, at + poolSize, true}) {
+		if !insert(memory(at, poolSize, 0)) {
 			return 0
 		}
 	}
 	at := p.next
-	if !remove(at, at+n) || !insert(region{at, at + n, false}) {
+	if !remove(at, at+n) || !insert(memory(at, n, protRead|protWrite)) {
 		return 0
 	}
 	p.next += n
@@ -217,38 +222,92 @@ func mprotect(at, n uintptr, prot uint32) int64 {
 }
 
 func protectRegion(r region, from, to uintptr, prot uint32) int64 {
-	if !r.reserved {
-		return Hypercall(hypercall.CallProtect, from, to-from, uintptr(mapFlags(prot)), 0, 0, 0)
-	}
-	if prot == 0 {
-		return 0
-	}
-	if prot&protExec != 0 {
+	switch {
+	case prot&protExec != 0:
 		return -eACCES
+	case r.reserved && r.file == noFile:
+		if prot == 0 {
+			return 0
+		}
+		if !remove(from, to) || !insert(memory(from, to-from, prot)) {
+			return -eNOMEM
+		}
+		return mapPages(from, to-from, mapFlags(prot)|hypercall.MapLazy)
+	case !r.reserved:
+		if e := Hypercall(hypercall.CallProtect, from, to-from, uintptr(mapFlags(prot)), 0, 0, 0); e != 0 {
+			return e
+		}
 	}
-	if !remove(from, to) || !insert(region{from, to, false}) {
+	r.start, r.end, r.prot = from, to, uint8(prot&(protRead|protWrite))
+	if !remove(from, to) || !insert(r) {
 		return -eNOMEM
 	}
-	return mapPages(from, to-from, mapFlags(prot)|hypercall.MapLazy)
+	return 0
+}
+
+// markFile says that a range shows a file. A shared one has its pages from the
+// library's door.
+func markFile(at, n uintptr, kind fileKind, prot uint32) int64 {
+	n = pageUp(n)
+	r := memory(at, n, prot)
+	r.file, r.reserved = kind, kind == sharedFile
+	if !remove(at, at+n) || !insert(r) {
+		return -eNOMEM
+	}
+	return 0
 }
 
 func madvise(at, n uintptr, advice uint32) int64 {
 	n = pageUp(n)
-	if advice != madvDontneed && advice != madvFree || n == 0 {
-		return 0
-	}
 	if at%hypercall.PageSize != 0 {
 		return -eINVAL
 	}
-	return Hypercall(hypercall.CallDiscard, at, n, 0, 0, 0, 0)
+	if advice != madvDontneed && advice != madvFree || n == 0 || at < uintptr(Info().ImageEnd) {
+		return 0
+	}
+	for end := at + n; at < end; {
+		i := search(at)
+		if i == regions.n || all()[i].start > at {
+			return -eNOMEM
+		}
+		r := all()[i]
+		to := min(end, r.end)
+		if e := discard(r, at, to); e != 0 {
+			return e
+		}
+		at = to
+	}
+	return 0
+}
+
+// discard makes memory zero; what may not be written is made writable for it. A
+// private mapping of a file stays: it would have to show the file again.
+func discard(r region, from, to uintptr) int64 {
+	if r.reserved || r.file != noFile {
+		return 0
+	}
+	if r.prot&protWrite == 0 {
+		if e := Hypercall(hypercall.CallProtect, from, to-from, uintptr(hypercall.MapWrite), 0, 0, 0); e != 0 {
+			return e
+		}
+	}
+	e := Hypercall(hypercall.CallDiscard, from, to-from, 0, 0, 0, 0)
+	if r.prot&protWrite == 0 {
+		Hypercall(hypercall.CallProtect, from, to-from, uintptr(mapFlags(uint32(r.prot))), 0, 0, 0)
+	}
+	return e
 }
 
 // mincore says that all that is mapped is in memory.
 func mincore(at, n, to uintptr) int64 {
-	if at%hypercall.PageSize != 0 {
+	pages := pageUp(n) / hypercall.PageSize
+	switch {
+	case at%hypercall.PageSize != 0:
 		return -eINVAL
+	case !writable(to, pages):
+		return -eFAULT
 	}
-	for i := uintptr(0); i < pageUp(n)/hypercall.PageSize; i++ {
+	for i := range pages {
 		if page := at + i*hypercall.PageSize; !overlaps(page, page+1) {
 			return -eNOMEM
 		}

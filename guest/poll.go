@@ -159,6 +159,8 @@ func epollCtl(op, fd int32, ev *epollEvent) int64 {
 		return -eINVAL
 	case op == epollCtlAdd && it.wanted != 0:
 		return -eEXIST
+	case !readable(uintptr(unsafe.Pointer(ev)), unsafe.Sizeof(*ev)):
+		return -eFAULT
 	}
 	it.wanted = ev.events
 	it.data = uint64(ev.data[0]) | uint64(ev.data[1])<<32
@@ -188,8 +190,11 @@ func harvest(events uintptr, most int32) int64 {
 }
 
 func epollWait(t *thread, events uintptr, most, timeoutMS int32) int64 {
-	if most <= 0 {
+	switch {
+	case most <= 0:
 		return -eINVAL
+	case !writable(events, uintptr(most)*unsafe.Sizeof(epollEvent{})):
+		return -eFAULT
 	}
 	if poller.counter != 0 {
 		notify(fdEvent, epollIn) // level-triggered: until it has been read

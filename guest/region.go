@@ -10,7 +10,23 @@ import (
 // only the host knows: the guest keeps the addresses.
 type region struct {
 	start, end uintptr
-	reserved   bool // PROT_NONE: takes no memory
+	reserved   bool  // takes no memory of its own
+	prot       uint8 // what the program may do there
+	file       fileKind
+}
+
+// fileKind is whether a region shows a file. The library's door fills it.
+type fileKind uint8
+
+const (
+	noFile      fileKind = iota
+	privateFile          // a copy, which nobody can make anew
+	sharedFile           // pages are there as far as the file goes
+)
+
+// like is whether two regions that touch are one.
+func (r region) like(o region) bool {
+	return r.reserved == o.reserved && r.prot == o.prot && r.file == o.file
 }
 
 // regions is sorted and disjoint; owned by the vCPU.
@@ -19,7 +35,8 @@ var regions struct {
 	n     int
 	cap   int
 	first [512]region
-	pool  struct{ next, end uintptr } // mapped already, not given out
+	pool  struct{ next, end uintptr }  // mapped already, not given out
+	hit   struct{ start, end uintptr } // part of one that may be read and written
 }
 
 // search returns the first region that ends after a.
@@ -67,8 +84,8 @@ func findFree(from, n uintptr) uintptr {
 func insert(r region) bool {
 	i := search(r.start)
 	list := all()
-	before := i > 0 && list[i-1].end == r.start && list[i-1].reserved == r.reserved
-	after := i < len(list) && list[i].start == r.end && list[i].reserved == r.reserved
+	before := i > 0 && list[i-1].end == r.start && list[i-1].like(r)
+	after := i < len(list) && list[i].start == r.end && list[i].like(r)
 	switch {
 	case before && after:
 		list[i-1].end = list[i].end
@@ -88,6 +105,7 @@ func insert(r region) bool {
 
 // remove forgets a range; whatever reaches beyond it stays.
 func remove(start, end uintptr) bool {
+	regions.hit.end = 0
 	for i := search(start); i < regions.n && all()[i].start < end; {
 		r := &all()[i]
 		switch {
@@ -96,7 +114,9 @@ func remove(start, end uintptr) bool {
 				return false
 			}
 			r = &all()[i]
-			all()[i+1] = region{end, r.end, r.reserved}
+			after := *r
+			after.start = end
+			all()[i+1] = after
 			r.end = start
 			return true
 		case r.start < start:

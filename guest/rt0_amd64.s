@@ -54,6 +54,10 @@ TEXT ·findCode(SB), NOSPLIT, $0-8
 	MOVQ CX, codeAddrs_leaveTail(AX)
 	MOVQ $·leaveTailEnd(SB), CX
 	MOVQ CX, codeAddrs_leaveTailEnd(AX)
+	MOVQ $runtime·text(SB), CX
+	MOVQ CX, codeAddrs_text(AX)
+	MOVQ $runtime·noptrdata(SB), CX
+	MOVQ CX, codeAddrs_data(AX)
 	RET
 
 // setFS makes AX the FS base (Intel SDM volume 2, "WRFSBASE").

@@ -22,7 +22,9 @@ const (
 	illIllOpn    = 2
 	trapTrace    = 2
 	busAdrAln    = 1
+	busAdrErr    = 2
 	faultPresent = 1 // page-fault error code: the page was there
+	faultWrite   = 2 // and it was written
 )
 
 // ucontext is struct ucontext with struct sigcontext inside, and signalFrame
@@ -60,6 +62,10 @@ func pushSignal(t *thread, sig int32, info sigInfo, act *sigaction) *signalFrame
 	sp := t.frame.rsp - 128 // the ABI's red zone
 	if act.flags&saOnstack != 0 && t.altFlags == 0 && !onAltStack(t, t.frame.rsp) {
 		sp = t.altStack + t.altSize
+	}
+	// A stack that is not there has no place for a signal.
+	if room := unsafe.Sizeof(signalFrame{}) + threads.stateLen + 128; !writable(sp-room, room) {
+		exitBySignal(sigSEGV)
 	}
 	fpstate := uintptr(0)
 	if t.leave == leaveState {
@@ -117,12 +123,15 @@ func sigreturn(t *thread) {
 // word above it after the handler's RET, and at it where the assembler has
 // given the restorer a frame pointer to push. The link tells.
 func findSignalFrame(sp uintptr) *signalFrame {
+	if !readable(sp-8, unsafe.Sizeof(signalFrame{})+8) {
+		exitBySignal(sigSEGV)
+	}
 	if f := (*signalFrame)(unsafe.Pointer(sp)); f.uc.link == sp {
 		return f
 	}
 	f := (*signalFrame)(unsafe.Pointer(sp - 8))
 	if f.uc.link != sp-8 {
-		crash("rt_sigreturn without a signal frame")
+		exitBySignal(sigSEGV)
 	}
 	return f
 }

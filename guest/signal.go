@@ -264,6 +264,8 @@ func deliverNext(t *thread, sig int32) {
 	}
 }
 
+func exitBySignal(sig int32) { Hypercall(hypercall.CallExit, uintptr(sig)<<8, 0, 0, 0, 0, 0) }
+
 // deliver enters a handler, or does what the default is. isFault is whether the
 // signal comes of the exception in the vCPU's page.
 func deliver(t *thread, sig int32, info sigInfo, isFault bool) {
@@ -272,7 +274,7 @@ func deliver(t *thread, sig int32, info sigInfo, isFault bool) {
 	case ignored(sig):
 		return
 	case act.handler == sigDefault:
-		Hypercall(hypercall.CallExit, uintptr(sig)<<8, 0, 0, 0, 0, 0)
+		exitBySignal(sig)
 	}
 	f := pushSignal(t, sig, info, act)
 	if isFault {

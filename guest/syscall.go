@@ -62,6 +62,7 @@ const (
 	// The library's door's own, beyond all of Linux's.
 	sysPollable = 1 << 16
 	sysNotify   = 1<<16 + 1
+	sysMarkFile = 1<<16 + 2
 )
 
 // processID is what getpid says: a machine's first process.
@@ -101,12 +102,18 @@ func dispatch(t *thread, nr uintptr, f *frame) int64 {
 	case sysMincore:
 		return mincore(f.rdi, f.rsi, f.rdx)
 	case sysNanosleep:
+		if !readable(f.rdi, 16) {
+			return -eFAULT
+		}
 		return nanosleep(t, (*timespec)(unsafe.Pointer(f.rdi)))
 	case sysClockGettime:
+		if !writable(f.rsi, 16) {
+			return -eFAULT
+		}
 		return clockGettime(t, int32(f.rdi), (*timespec)(unsafe.Pointer(f.rsi)))
 	case sysGettimeofday:
-		return gettimeofday((*timeval)(unsafe.Pointer(f.rdi)))
-	case sysEpollPwait, sysEpollCtl, sysEpollCreate1, sysEventfd2, sysPollable, sysNotify:
+		return gettimeofday(f.rdi)
+	case sysEpollPwait, sysEpollCtl, sysEpollCreate1, sysEventfd2, sysPollable, sysNotify, sysMarkFile:
 		return dispatchPoll(t, nr, f)
 	case sysRead, sysWrite, sysClose, sysFcntl:
 		return dispatchFile(nr, f)
@@ -135,32 +142,9 @@ func dispatchThread(t *thread, nr uintptr, f *frame) int64 {
 	case sysArchPrctl:
 		return archPrctl(f.rdi, f.rsi)
 	case sysSchedGetaffinity:
-		return affinity(f.rsi, (*uint64)(unsafe.Pointer(f.rdx)))
+		return affinity(f.rsi, f.rdx)
 	}
 	return dispatchTimer(t, nr, f)
-}
-
-func dispatchTimer(t *thread, nr uintptr, f *frame) int64 {
-	id := int32(f.rdi)
-	switch nr {
-	case sysTimerCreate:
-		return timerCreate(t, id, (*sigevent)(unsafe.Pointer(f.rsi)), (*int32)(unsafe.Pointer(f.rdx)))
-	case sysTimerSettime:
-		return timerSettime(id, int32(f.rsi), (*itimerspec)(unsafe.Pointer(f.rdx)), (*itimerspec)(unsafe.Pointer(f.r10)))
-	case sysTimerGettime:
-		return timerGettime(id, (*itimerspec)(unsafe.Pointer(f.rsi)))
-	case sysTimerGetoverrun:
-		return timerGetoverrun(id)
-	case sysTimerDelete:
-		return timerDelete(id)
-	case sysSetitimer:
-		return setitimer(id, (*itimerval)(unsafe.Pointer(f.rsi)), (*itimerval)(unsafe.Pointer(f.rdx)))
-	case sysGetitimer:
-		return getitimer(id, (*itimerval)(unsafe.Pointer(f.rsi)))
-	case sysAlarm:
-		return alarm(uint32(f.rdi))
-	}
-	return -eNOSYS
 }
 
 func dispatchPoll(t *thread, nr uintptr, f *frame) int64 {
@@ -173,6 +157,8 @@ func dispatchPoll(t *thread, nr uintptr, f *frame) int64 {
 		return int64(fdEpoll)
 	case sysEventfd2:
 		return int64(fdEvent)
+	case sysMarkFile:
+		return markFile(f.rdi, f.rsi, fileKind(f.rdx), uint32(f.r10))
 	case sysPollable:
 		return setPollable(int32(f.rdi), f.rsi != 0)
 	}
@@ -184,6 +170,8 @@ func dispatchPoll(t *thread, nr uintptr, f *frame) int64 {
 func dispatchFile(nr uintptr, f *frame) int64 {
 	fd := int32(f.rdi)
 	switch {
+	case fd == fdEvent && nr != sysFcntl && nr != sysClose && !writable(f.rsi, 8):
+		return -eFAULT
 	case nr == sysWrite && (fd == 1 || fd == 2):
 		return consoleWrite(fd, f.rsi, f.rdx)
 	case nr == sysWrite && fd == fdEvent:
@@ -196,64 +184,18 @@ func dispatchFile(nr uintptr, f *frame) int64 {
 	return -eBADF
 }
 
-func dispatchSignal(t *thread, nr uintptr, f *frame) int64 {
-	switch nr {
-	case sysRtSigaction:
-		return setAction(int32(f.rdi), (*sigaction)(unsafe.Pointer(f.rsi)), (*sigaction)(unsafe.Pointer(f.rdx)))
-	case sysRtSigprocmask:
-		return setMask(t, int32(f.rdi), (*uint64)(unsafe.Pointer(f.rsi)), (*uint64)(unsafe.Pointer(f.rdx)))
-	case sysRtSigreturn:
-		sigreturn(t)
-		return 0
-	case sysSigaltstack:
-		return setAltStack(t, (*stackT)(unsafe.Pointer(f.rdi)), (*stackT)(unsafe.Pointer(f.rsi)))
-	case sysRtSigpending:
-		*(*uint64)(unsafe.Pointer(f.rdi)) = (t.signals.pending | processSignals.pending) & t.mask
-		return 0
-	case sysKill:
-		return kill(int32(f.rdi), int32(f.rsi))
-	case sysTkill:
-		return killThread(int32(f.rdi), int32(f.rsi))
-	}
-	if int32(f.rdi) != processID {
-		return -eSRCH
-	}
-	return killThread(int32(f.rsi), int32(f.rdx))
-}
-
-func kill(pid, sig int32) int64 {
-	switch {
-	case sig < 0 || sig > signals:
-		return -eINVAL
-	case pid != processID && pid != 0 && pid != -1 && pid != -processID:
-		return -eSRCH
-	case sig != 0:
-		raiseProcess(bit(sig))
-	}
-	return 0
-}
-
-func killThread(id, sig int32) int64 {
-	t := threadByID(id)
-	switch {
-	case t == nil:
-		return -eSRCH
-	case sig < 0 || sig > signals:
-		return -eINVAL
-	case sig != 0:
-		raiseThread(t, sig)
-	}
-	return 0
-}
-
 func nanosleep(t *thread, ts *timespec) int64 {
 	block(t, waitSleep, after(ts))
 	return 0
 }
 
-func gettimeofday(tv *timeval) int64 {
-	ns := Wall()
-	tv.sec, tv.usec = ns/1e9, ns%1e9/1e3
+func gettimeofday(to uintptr) int64 {
+	if !mayWrite(to, 16) {
+		return -eFAULT
+	}
+	if ns := Wall(); to != 0 {
+		*(*timeval)(unsafe.Pointer(to)) = timeval{ns / 1e9, ns % 1e9 / 1e3}
+	}
 	return 0
 }
 
@@ -280,11 +222,14 @@ func archPrctl(op, base uintptr) int64 {
 }
 
 // affinity says that there is one CPU.
-func affinity(n uintptr, set *uint64) int64 {
-	if n < 8 {
+func affinity(n, set uintptr) int64 {
+	switch {
+	case n < 8:
 		return -eINVAL
+	case !writable(set, 8):
+		return -eFAULT
 	}
-	*set = 1
+	*(*uint64)(unsafe.Pointer(set)) = 1
 	return 8
 }
 

@@ -1,5 +1,7 @@
 package guest
 
+import "unsafe"
+
 // The calls on timers.
 
 // itimerspec and itimerval are Linux's structures.
@@ -207,4 +209,46 @@ func alarm(sec uint32) int64 {
 		left++
 	}
 	return left
+}
+
+func dispatchTimer(t *thread, nr uintptr, f *frame) int64 {
+	id := int32(f.rdi)
+	if !timerPointers(nr, f) {
+		return -eFAULT
+	}
+	switch nr {
+	case sysTimerCreate:
+		return timerCreate(t, id, (*sigevent)(unsafe.Pointer(f.rsi)), (*int32)(unsafe.Pointer(f.rdx)))
+	case sysTimerSettime:
+		return timerSettime(id, int32(f.rsi), (*itimerspec)(unsafe.Pointer(f.rdx)), (*itimerspec)(unsafe.Pointer(f.r10)))
+	case sysTimerGettime:
+		return timerGettime(id, (*itimerspec)(unsafe.Pointer(f.rsi)))
+	case sysTimerGetoverrun:
+		return timerGetoverrun(id)
+	case sysTimerDelete:
+		return timerDelete(id)
+	case sysSetitimer:
+		return setitimer(id, (*itimerval)(unsafe.Pointer(f.rsi)), (*itimerval)(unsafe.Pointer(f.rdx)))
+	case sysGetitimer:
+		return getitimer(id, (*itimerval)(unsafe.Pointer(f.rsi)))
+	case sysAlarm:
+		return alarm(uint32(f.rdi))
+	}
+	return -eNOSYS
+}
+
+// timerPointers is whether what a call passes can be read and written.
+func timerPointers(nr uintptr, f *frame) bool {
+	const size = unsafe.Sizeof(itimerspec{}) // and of an itimerval
+	switch nr {
+	case sysTimerCreate:
+		return mayRead(f.rsi, unsafe.Sizeof(sigevent{})) && writable(f.rdx, 4)
+	case sysTimerSettime:
+		return mayRead(f.rdx, size) && mayWrite(f.r10, size)
+	case sysSetitimer:
+		return mayRead(f.rsi, size) && mayWrite(f.rdx, size)
+	case sysTimerGettime, sysGetitimer:
+		return writable(f.rsi, size)
+	}
+	return true
 }

@@ -113,6 +113,7 @@ func mapCopy(a *args) (int, fs.Errno) {
 			return 0, e
 		}
 	}
+	guest.MarkPrivateFile(uintptr(addr), a.v[1], a.v[2])
 	return addr, 0
 }
 
@@ -123,6 +124,7 @@ func mapFile(a *args) (int, fs.Errno) {
 	if e != 0 {
 		return 0, e
 	}
+	guest.MarkSharedFile(uintptr(addr), a.v[1], a.v[2])
 	e = files().Map(a.int(4), uintptr(addr), uint64(a.v[1]), a.i64(5), int(a.v[2]))
 	if e != 0 {
 		unreserve(addr, a)
@@ -131,13 +133,13 @@ func mapFile(a *args) (int, fs.Errno) {
 	return addr, 0
 }
 
-// mprotect on shared mappings is the file system's business, since the gate
-// knows them as reserved ranges only.
+// mprotect on shared mappings is the file system's business first: the gate only
+// notes it.
 func mprotect(a *args) (int, fs.Errno) {
 	if a.v[2]&protExec != 0 {
 		return 0, fs.EACCES
 	}
-	if found, e := files().Protect(a.v[0], uint64(a.v[1]), int(a.v[2])); found {
+	if _, e := files().Protect(a.v[0], uint64(a.v[1]), int(a.v[2])); e != 0 {
 		return 0, e
 	}
 	return gate(sys_mprotect, a)
