@@ -64,6 +64,19 @@ func KVM(t testing.TB) {
 	}
 }
 
+// Machine tells a program that runs machines whether it can. Without KVM it
+// says so aloud, and that is an error when KVM must be there.
+func Machine(program string) (ok bool, err error) {
+	switch err = usable(); {
+	case err == nil:
+		return true, nil
+	case os.Getenv(EnvKVM) == "must":
+		return false, fmt.Errorf("KVM NOT TESTED: %w, and %s=must", err, EnvKVM)
+	}
+	shoutTo(os.Stderr, fmt.Sprintf("KVM NOT TESTED: %s: %v", program, err))
+	return false, nil
+}
+
 // usable says why KVM cannot be used; nil when it can.
 var usable = func() error {
 	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
@@ -97,7 +110,6 @@ func report(err error) {
 // shout writes to the stderr of the go command that runs this test: what a
 // test that passes writes to its own is thrown away.
 func shout(line string) {
-	banner := fmt.Sprintf("\n%s\n%s\n%[1]s\n\n", strings.Repeat("!", len(line)), line)
 	out := io.Writer(os.Stderr)
 	parent := fmt.Sprintf("/proc/%d", os.Getppid())
 	comm, _ := os.ReadFile(parent + "/comm")
@@ -108,5 +120,9 @@ func shout(line string) {
 			out = f
 		}
 	}
-	io.WriteString(out, banner)
+	shoutTo(out, line)
+}
+
+func shoutTo(out io.Writer, line string) {
+	fmt.Fprintf(out, "\n%s\n%s\n%[1]s\n\n", strings.Repeat("!", len(line)), line)
 }

@@ -48,3 +48,23 @@ func TestMissingKVMShows(t *testing.T) {
 		t.Errorf("report: got %q, want %q", text, want)
 	}
 }
+
+func TestMachine(t *testing.T) {
+	defer func(f func() error) { usable = f }(usable)
+	for _, c := range []struct {
+		kvm      error
+		must     string
+		ok, fail bool
+	}{
+		{nil, "", true, false},
+		{nil, "must", true, false},
+		{errors.New("no KVM"), "", false, false},
+		{errors.New("no KVM"), "must", false, true},
+	} {
+		t.Setenv(EnvKVM, c.must)
+		usable = func() error { return c.kvm }
+		if ok, err := Machine("test"); ok != c.ok || (err != nil) != c.fail {
+			t.Errorf("KVM %v, must %q: got %v, %v", c.kvm, c.must, ok, err)
+		}
+	}
+}
