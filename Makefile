@@ -3,6 +3,7 @@
 GO         ?= go
 FUZZTIME   ?= 30s
 BENCHFLAGS ?=
+CONFLAGS   ?=
 IMAGE      ?= hello
 ARGS       ?=
 
@@ -13,10 +14,10 @@ STATIC     := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RACE       := $(shell command -v cc >/dev/null 2>&1 && echo -race)
 KVMREPORT  := $(CURDIR)/out/kvm-report.txt
 
-.PHONY: help build images run test e2e fuzz bench fmt vet lint golden check ci clean
+.PHONY: help build images run test e2e fuzz bench conformance sample fmt vet lint golden check ci clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## out/pvrun
 	CGO_ENABLED=0 $(GO) build -trimpath -o out/pvrun ./cmd/pvrun
@@ -59,6 +60,15 @@ fuzz: ## every fuzz target for FUZZTIME=30s
 bench: ## programs in a machine beside the same on the host, BENCHFLAGS='-run NAME'
 	$(GO) run ./test/bench $(BENCHFLAGS)
 
+# What a result depends on has the hash of this pvrun in it, so no commit's name.
+conformance: ## other people's tests, here and natively, into docs/conformance.md; CONFLAGS=-help
+	@CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o out/conformance/pvrun ./cmd/pvrun
+	@$(GO) build -o out/conformance/conformance ./test/conformance
+	@out/conformance/conformance $(CONFLAGS)
+
+sample: ## some packages of the standard library, their own tests in the machine
+	@$(MAKE) --no-print-directory conformance CONFLAGS='-sample $(CONFLAGS)'
+
 fmt: ## gofmt all sources
 	gofmt -w .
 
@@ -77,7 +87,7 @@ lint: ## staticcheck finds nothing
 	cd images && $(GO) run $(STATIC) ./...
 
 golden: ## write the golden files anew; look at the difference before you commit it
-	$(GO) test -count=1 ./cmd/pvrun ./hypercall ./test/e2e -update
+	$(GO) test -count=1 ./cmd/pvrun ./hypercall ./test/conformance ./test/e2e -update
 
 check: lint test ## what must pass before a commit
 
