@@ -42,6 +42,10 @@ var patches = []patch{
 		`^(\tfn := main_main\b.*\n\t)(fn\(\))$`, "${1}pvMainStarting(); ${2}", 1},
 	{"runtime/mgcpacer.go", "the collector knows how small the machine is; GOMEMLIMIT=off makes it forget",
 		`^\tif p == "" (\|\| p == "off" \{)$`, "\tif p == \"\" { return pvMemoryLimit() }; if p == \"\" ${1}", 1},
+	{"runtime/heapdump.go", "the guest writes the dump to its file",
+		`^(func runtime_debug_WriteHeapDump\(.*\n(?:\t.*\n|\n)*?\tstartTheWorld\(stw\))$`, "${1}; pvWritten()", 1},
+	{"runtime/runtime.go", "the guest learns where a crash is written to",
+		`^(\told := crashFD\.Swap\(fd\))$`, "${1}; pvCrashFD(fd)", 1},
 
 	{"syscall/syscall_linux.go", "the library's door",
 		`^\t"internal/runtime/syscall/linux"$`, "\tpvsys \"pvrun/guest/sys\"", 1},

@@ -60,9 +60,11 @@ const (
 	sysEpollCreate1     = 291
 
 	// The library's door's own, beyond all of Linux's.
-	sysPollable = 1 << 16
-	sysNotify   = 1<<16 + 1
-	sysMarkFile = 1<<16 + 2
+	sysPollable    = 1 << 16
+	sysNotify      = 1<<16 + 1
+	sysMarkFile    = 1<<16 + 2
+	sysTakeWritten = 1<<16 + 3
+	sysCrashFD     = 1<<16 + 4
 )
 
 // processID is what getpid says: a machine's first process.
@@ -113,8 +115,10 @@ func dispatch(t *thread, nr uintptr, f *frame) int64 {
 		return clockGettime(t, int32(f.rdi), (*timespec)(unsafe.Pointer(f.rsi)))
 	case sysGettimeofday:
 		return gettimeofday(f.rdi)
-	case sysEpollPwait, sysEpollCtl, sysEpollCreate1, sysEventfd2, sysPollable, sysNotify, sysMarkFile:
+	case sysEpollPwait, sysEpollCtl, sysEpollCreate1, sysEventfd2:
 		return dispatchPoll(t, nr, f)
+	case sysPollable, sysNotify, sysMarkFile, sysTakeWritten, sysCrashFD:
+		return dispatchDoor(nr, f)
 	case sysRead, sysWrite, sysClose, sysFcntl:
 		return dispatchFile(nr, f)
 	case sysRtSigaction, sysRtSigprocmask, sysRtSigreturn, sysSigaltstack, sysTgkill, sysTkill, sysKill, sysRtSigpending:
@@ -155,33 +159,42 @@ func dispatchPoll(t *thread, nr uintptr, f *frame) int64 {
 		return epollCtl(int32(f.rsi), int32(f.rdx), (*epollEvent)(unsafe.Pointer(f.r10)))
 	case sysEpollCreate1:
 		return int64(fdEpoll)
-	case sysEventfd2:
-		return int64(fdEvent)
-	case sysMarkFile:
-		return markFile(f.rdi, f.rsi, fileKind(f.rdx), uint32(f.r10))
-	case sysPollable:
-		return setPollable(int32(f.rdi), f.rsi != 0)
 	}
-	return notify(int32(f.rdi), uint32(f.rsi))
+	return int64(fdEvent)
 }
 
-// dispatchFile is the few descriptors that the runtime itself touches: stdout
-// and stderr for print and fatal errors, and its eventfd.
+// dispatchFile is what the runtime itself does with descriptors: its eventfd's
+// and what it writes.
 func dispatchFile(nr uintptr, f *frame) int64 {
 	fd := int32(f.rdi)
 	switch {
-	case fd == fdEvent && nr != sysFcntl && nr != sysClose && !writable(f.rsi, 8):
+	case nr == sysWrite:
+		return runtimeWrite(fd, f.rsi, f.rdx)
+	case nr == sysRead && fd == fdEvent && !writable(f.rsi, 8):
 		return -eFAULT
-	case nr == sysWrite && (fd == 1 || fd == 2):
-		return consoleWrite(fd, f.rsi, f.rdx)
-	case nr == sysWrite && fd == fdEvent:
-		return eventfdWrite(*(*uint64)(unsafe.Pointer(f.rsi)))
 	case nr == sysRead && fd == fdEvent:
 		return eventfdRead((*uint64)(unsafe.Pointer(f.rsi)))
 	case nr == sysFcntl && fd >= 0 && fd <= 2, nr == sysClose && fd >= fdEpoll:
 		return 0
 	}
 	return -eBADF
+}
+
+// dispatchDoor is what only the library's door calls.
+func dispatchDoor(nr uintptr, f *frame) int64 {
+	switch nr {
+	case sysPollable:
+		return setPollable(int32(f.rdi), f.rsi != 0)
+	case sysNotify:
+		return notify(int32(f.rdi), uint32(f.rsi))
+	case sysMarkFile:
+		return markFile(f.rdi, f.rsi, fileKind(f.rdx), uint32(f.r10))
+	case sysTakeWritten:
+		return takeWritten(f.rdi, f.rsi, (*int32)(unsafe.Pointer(f.rdx)))
+	case sysCrashFD:
+		spool.crashFD, spool.stream = int32(f.rdi), int32(f.rsi)
+	}
+	return 0
 }
 
 func nanosleep(t *thread, ts *timespec) int64 {
@@ -231,16 +244,4 @@ func affinity(n, set uintptr) int64 {
 	}
 	*(*uint64)(unsafe.Pointer(set)) = 1
 	return 8
-}
-
-// consoleWrite is for the runtime's own messages, which are written wherever
-// they come up: if the host's end is full, the whole machine waits.
-func consoleWrite(fd int32, buf, n uintptr) int64 {
-	for {
-		r := Hypercall(hypercall.CallConsoleWrite, uintptr(fd), buf, min(n, hypercall.MaxConsole), 0, 0, 0)
-		if r != -eAGAIN {
-			return r
-		}
-		waitInPlace(running())
-	}
 }

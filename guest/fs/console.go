@@ -85,3 +85,17 @@ func (fs *FS) ConsoleChanged() {
 		fs.put(f)
 	}
 }
+
+// Console is the stream, 1 or 2, that a write to a descriptor goes to, or 0 when
+// it is not the console's.
+func (fs *FS) Console(fd int) int {
+	f, e := fs.getIO(fd)
+	if e != 0 {
+		return 0
+	}
+	defer fs.put(f)
+	if c, ok := f.stream.(*console); ok && f.writable() {
+		return c.out()
+	}
+	return 0
+}

@@ -61,6 +61,9 @@ func enter(trap, a1, a2, a3, a4, a5, a6 uintptr, p1, p2, p3, p4, p5, p6 unsafe.P
 		v: [6]uintptr{a1, a2, a3, a4, a5, a6},
 		p: [6]unsafe.Pointer{p1, p2, p3, p4, p5, p6},
 	}
+	if guest.Written() {
+		drain()
+	}
 	n, e := dispatch(trap, &a)
 	if e != 0 {
 		return ^uintptr(0), 0, uintptr(e)

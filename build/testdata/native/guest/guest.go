@@ -15,3 +15,9 @@ func MainStarting() {
 
 // MemoryLimit is no limit, as math.MaxInt64 means to the Go runtime.
 func MemoryLimit() int64 { return 1<<63 - 1 }
+
+// OnWritten and OnCrashFD are hooks of the library's door, which is not there.
+var (
+	OnWritten func()
+	OnCrashFD func(fd uintptr)
+)
