@@ -101,7 +101,7 @@ func TestImports(t *testing.T) {
 	only := map[string][]string{
 		"hypercall": {"unsafe"},
 		"guest":     {"unsafe", "math/bits", "sync/atomic", module + "/hypercall"},
-		"guest/fs":  {"unsafe", "slices", "strconv", "strings", "sync", "sync/atomic"},
+		"guest/fs":  {"unsafe", "cmp", "slices", "strconv", "strings", "sync", "sync/atomic"},
 		"guest/sys": {"unsafe", "sync", "sync/atomic", module + "/hypercall", module + "/guest", module + "/guest/fs"},
 	}
 	for _, s := range sources(t) {

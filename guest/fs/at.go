@@ -34,7 +34,7 @@ func (fs *FS) node(dirfd int, path string, flags int) (*inode, Errno) {
 	fs.rlockTree()
 	defer fs.tree.RUnlock()
 	if path == "" && flags&AT_EMPTY_PATH != 0 {
-		return fs.base(dirfd, "")
+		return fs.itself(dirfd)
 	}
 	how := walkFollow
 	if flags&AT_SYMLINK_NOFOLLOW != 0 {
@@ -50,6 +50,19 @@ func (fs *FS) node(dirfd int, path string, flags int) (*inode, Errno) {
 	return p.node, 0
 }
 
+// itself is a descriptor's inode, or the working directory.
+func (fs *FS) itself(fd int) (*inode, Errno) {
+	if fd == AT_FDCWD {
+		return fs.cwd, fs.cwd.body.refresh(nil)
+	}
+	f, e := fs.get(fd)
+	if e != 0 {
+		return nil, e
+	}
+	defer fs.put(f)
+	return f.node, f.node.body.refresh(f)
+}
+
 // makePath returns the directory of an absolute or root-relative path and
 // makes what is missing; the root when something else is in the way.
 func (fs *FS) makePath(path string) *inode {
@@ -61,7 +74,7 @@ func (fs *FS) makePath(path string) *inode {
 		}
 		if p.node == nil {
 			p.node = fs.newDir(p.dir.dev, 0o755)
-			p.dir.enter(p.name, p.node)
+			p.dir.cover(p.name, p.node)
 		}
 		if !p.node.isDir() {
 			return fs.root

@@ -1,37 +1,11 @@
 package fs
 
 // setPerm is chmod. Linux refuses it on symbolic links (ENOTSUP).
-func (n *inode) setPerm(mode uint32) Errno {
+func (n *inode) setPerm(f *file, mode uint32) Errno {
 	if n.isLink() {
 		return ENOTSUP
 	}
-	now := n.fs.host.Now()
-	n.mu.Lock()
-	n.perm, n.ctime = mode&permBits, now
-	n.mu.Unlock()
-	return 0
-}
-
-// setOwner is chown; minus one leaves an id alone. A change of owner clears
-// the set-id bits of files.
-func (n *inode) setOwner(uid, gid uint32) {
-	now := n.fs.host.Now()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if uid != ^uint32(0) {
-		n.uid = uid
-	}
-	if gid != ^uint32(0) {
-		n.gid = gid
-	}
-	n.ctime = now
-	if n.isDir() {
-		return
-	}
-	n.perm &^= S_ISUID
-	if n.perm&S_IXGRP != 0 {
-		n.perm &^= S_ISGID
-	}
+	return n.body.setPerm(f, mode&permBits)
 }
 
 // Chmod sets permission bits.
@@ -43,7 +17,7 @@ func (fs *FS) Chmod(dirfd int, path string, mode uint32, flags int) Errno {
 	if e != 0 {
 		return e
 	}
-	return n.setPerm(mode)
+	return n.setPerm(nil, mode)
 }
 
 // Fchmod is Chmod of an open file.
@@ -53,7 +27,7 @@ func (fs *FS) Fchmod(fd int, mode uint32) Errno {
 		return e
 	}
 	defer fs.put(f)
-	return f.node.setPerm(mode)
+	return f.node.setPerm(f, mode)
 }
 
 // Chown sets owner and group.
@@ -65,8 +39,7 @@ func (fs *FS) Chown(dirfd int, path string, uid, gid uint32, flags int) Errno {
 	if e != 0 {
 		return e
 	}
-	n.setOwner(uid, gid)
-	return 0
+	return n.body.setOwner(nil, uid, gid)
 }
 
 // Fchown is Chown of an open file.
@@ -76,8 +49,7 @@ func (fs *FS) Fchown(fd int, uid, gid uint32) Errno {
 		return e
 	}
 	defer fs.put(f)
-	f.node.setOwner(uid, gid)
-	return 0
+	return f.node.body.setOwner(f, uid, gid)
 }
 
 // Utimens sets access and modification time; nil means now. noPath is
@@ -100,11 +72,14 @@ func (fs *FS) Utimens(dirfd int, path string, times *[2]Timespec, flags int, noP
 			set[i] = t.Nsec != UTIME_OMIT
 		}
 	}
-	n, e := fs.timed(dirfd, path, flags, noPath)
-	if e == 0 {
-		n.setTimes(ns, set, now)
+	if noPath {
+		return fs.futimens(dirfd, ns, set)
 	}
-	return e
+	n, e := fs.node(dirfd, path, flags)
+	if e != 0 {
+		return e
+	}
+	return n.body.setTimes(nil, ns, set)
 }
 
 // ns is the time in ns, as far as 64 bits reach.
@@ -113,31 +88,14 @@ func (t Timespec) ns() int64 {
 	return min(max(t.Sec, -limit), limit)*1e9 + t.Nsec
 }
 
-// timed finds the inode of Utimens.
-func (fs *FS) timed(dirfd int, path string, flags int, noPath bool) (*inode, Errno) {
-	if !noPath {
-		return fs.node(dirfd, path, flags)
-	}
-	f, e := fs.getIO(dirfd)
+// futimens is Utimens of an open file.
+func (fs *FS) futimens(fd int, ns [2]int64, set [2]bool) Errno {
+	f, e := fs.getIO(fd)
 	if e != 0 {
-		return nil, e
+		return e
 	}
 	defer fs.put(f)
-	return f.node, 0
-}
-
-func (n *inode) setTimes(ns [2]int64, set [2]bool, now int64) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if set[0] {
-		n.atime = ns[0]
-	}
-	if set[1] {
-		n.mtime = ns[1]
-	}
-	if set[0] || set[1] {
-		n.ctime = now
-	}
+	return f.node.body.setTimes(f, ns, set)
 }
 
 // Truncate sets a file's size.
@@ -149,7 +107,7 @@ func (fs *FS) Truncate(path string, size int64) Errno {
 	if e != 0 {
 		return e
 	}
-	return n.resize(size)
+	return n.resize(nil, size)
 }
 
 // Ftruncate is Truncate of an open file.
@@ -165,10 +123,10 @@ func (fs *FS) Ftruncate(fd int, size int64) Errno {
 	if !f.writable() || !f.node.isReg() {
 		return EINVAL
 	}
-	return f.node.resize(size)
+	return f.node.resize(f, size)
 }
 
-func (n *inode) resize(size int64) Errno {
+func (n *inode) resize(f *file, size int64) Errno {
 	switch {
 	case n.isDir():
 		return EISDIR
@@ -179,12 +137,10 @@ func (n *inode) resize(size int64) Errno {
 	case size > MaxFile:
 		return EFBIG
 	}
-	now := n.fs.host.Now()
-	n.mu.Lock()
-	n.data.truncate(size)
-	n.mtime, n.ctime = now, now
-	n.mu.Unlock()
-	return 0
+	if e := n.body.fixed(); e != 0 {
+		return e
+	}
+	return n.body.resize(f, size)
 }
 
 // Fallocate books or frees a range of a file. Booking is a promise that this
@@ -207,30 +163,5 @@ func (fs *FS) Fallocate(fd int, mode int, off, length int64) Errno {
 	case off > MaxFile-length:
 		return EFBIG
 	}
-	return f.node.allocate(mode, off, off+length)
-}
-
-func (n *inode) allocate(mode int, off, end int64) Errno {
-	now := n.fs.host.Now()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	d := &n.data
-	ok := true
-	switch mode {
-	case 0:
-		d.grow(end)
-	case FALLOC_FL_KEEP_SIZE:
-	case FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE:
-		ok = d.zero(off, min(end, d.size))
-	case FALLOC_FL_ZERO_RANGE:
-		ok = d.zero(off, min(end, d.size))
-		d.grow(end)
-	default:
-		return ENOTSUP
-	}
-	if !ok {
-		return ENOSPC
-	}
-	n.mtime, n.ctime = now, now
-	return 0
+	return f.node.body.allocate(f, mode, off, off+length)
 }

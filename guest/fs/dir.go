@@ -15,13 +15,29 @@ type dir struct {
 	holes int
 	last  int64 // last cookie given out
 
-	live liveDir // makes the entries at every use; nil for all but /proc/self/fd
+	source source // has the entries in place of this structure; or nil
 }
 
-// liveDir is a directory whose entries are made at each look.
-type liveDir interface {
-	lookup(name string) *inode
-	names() []string
+// source is where the entries of a directory come from that are not held in
+// memory. Changes come checked, as far as the file system can tell.
+type source interface {
+	// lookup is the inode of a name, or nil. One in the middle of a path may be
+	// as it was known earlier.
+	lookup(name string, last bool) (*inode, Errno)
+	// open is lookup for a name that is to be opened; it may do that, too.
+	open(name string, o *opening) (*inode, Errno)
+	// list is all entries, for the description f of the directory.
+	list(f *file) ([]record, Errno)
+	// vacant is whether the directory may be removed as far as is known.
+	vacant() bool
+
+	// create makes the file that n describes; n is not used for it.
+	create(name string, n *inode) Errno
+	// cover shows n under a name, whatever the source has there.
+	cover(name string, n *inode)
+	link(name string, n *inode) Errno
+	remove(name string, n *inode) Errno
+	rename(from, to *place) Errno
 }
 
 // dirent is one name. Its cookie never changes, so that a reader of the
@@ -38,16 +54,43 @@ const (
 	cookieDotDot = 2
 )
 
-// find is the inode of a name in the directory, or nil.
-func (n *inode) find(name string) *inode {
-	d := n.dir
-	if d.live != nil {
-		return d.live.lookup(name)
+// look is the inode of a name in the directory, or nil. The last name of a
+// path is what it is now.
+func (n *inode) look(name string, last bool) (*inode, Errno) {
+	if s := n.dir.source; s != nil {
+		return s.lookup(name, last)
 	}
-	if e := d.byName[name]; e != nil {
+	return n.find(name), 0
+}
+
+// find is look in a directory that is held in memory.
+func (n *inode) find(name string) *inode {
+	if e := n.dir.byName[name]; e != nil {
 		return e.node
 	}
 	return nil
+}
+
+// make puts a new file under a name that is not there. Use of n itself ends
+// here: only a directory in memory enters it.
+func (n *inode) make(name string, child *inode) Errno {
+	if s := n.dir.source; s != nil {
+		return s.create(name, child)
+	}
+	n.enter(name, child)
+	return 0
+}
+
+// cover puts an inode under a name, whatever is there.
+func (n *inode) cover(name string, child *inode) {
+	if s := n.dir.source; s != nil {
+		s.cover(name, child)
+		return
+	}
+	if n.find(name) != nil {
+		n.leave(name)
+	}
+	n.enter(name, child)
 }
 
 // enter puts a new name into the directory; it must not be there.
@@ -128,7 +171,12 @@ func (d *dir) after(cookie int64) *dirent {
 	return nil
 }
 
-func (d *dir) empty() bool { return len(d.byName) == 0 && d.live == nil }
+func (d *dir) empty() bool {
+	if d.source != nil {
+		return d.source.vacant()
+	}
+	return len(d.byName) == 0
+}
 
 // within is whether n is top or lies below it.
 func (n *inode) within(top *inode) bool {

@@ -37,10 +37,16 @@ func (fs *FS) Getdents(fd int, b []byte, old bool) (int, Errno) {
 
 // fill stores as many records as fit. The caller holds f.mu and the tree.
 func (f *file) fill(b []byte, old bool) (int, Errno) {
-	next := f.node.records()
+	if s := f.node.dir.source; s != nil && (f.off < cookieDot || f.listing == nil) {
+		list, e := s.list(f)
+		if e != 0 {
+			return 0, e
+		}
+		f.listing = list
+	}
 	total := 0
 	for {
-		r, ok := next(f.off)
+		r, ok := f.entry(f.off)
 		if !ok {
 			return total, 0
 		}
@@ -56,25 +62,29 @@ func (f *file) fill(b []byte, old bool) (int, Errno) {
 	}
 }
 
-// records returns a function that finds the entry after a cookie.
-func (n *inode) records() func(cookie int64) (record, bool) {
-	listed := n.dir.after
-	if n.dir.live != nil {
-		listed = n.liveEntries()
+// entry finds the entry after a cookie.
+func (f *file) entry(cookie int64) (record, bool) {
+	n := f.node
+	switch {
+	case cookie < cookieDot:
+		return record{".", n.ino, direntType(S_IFDIR), cookieDot}, true
+	case cookie < cookieDotDot:
+		return record{"..", n.dir.parentIno(n), direntType(S_IFDIR), cookieDotDot}, true
 	}
-	return func(cookie int64) (record, bool) {
-		switch {
-		case cookie < cookieDot:
-			return record{".", n.ino, direntType(S_IFDIR), cookieDot}, true
-		case cookie < cookieDotDot:
-			return record{"..", n.dir.parentIno(n), direntType(S_IFDIR), cookieDotDot}, true
-		}
-		e := listed(cookie)
-		if e == nil {
+	if n.dir.source != nil {
+		i := cookie - cookieDotDot
+		if i >= int64(len(f.listing)) {
 			return record{}, false
 		}
-		return record{e.name, e.node.ino, direntType(e.node.typ), e.cookie}, true
+		r := f.listing[i]
+		r.cookie = cookie + 1
+		return r, true
 	}
+	e := n.dir.after(cookie)
+	if e == nil {
+		return record{}, false
+	}
+	return record{e.name, e.node.ino, direntType(e.node.typ), e.cookie}, true
 }
 
 func (d *dir) parentIno(self *inode) uint64 {
@@ -82,19 +92,6 @@ func (d *dir) parentIno(self *inode) uint64 {
 		return self.ino
 	}
 	return d.parent.ino
-}
-
-// liveEntries gives the names of a live directory cookies by their order.
-func (n *inode) liveEntries() func(cookie int64) *dirent {
-	names := n.dir.live.names()
-	return func(cookie int64) *dirent {
-		for i := cookie - cookieDotDot; i < int64(len(names)); i++ {
-			if node := n.dir.live.lookup(names[i]); node != nil {
-				return &dirent{names[i], node, i + cookieDotDot + 1}
-			}
-		}
-		return nil
-	}
 }
 
 // store writes the record at the start of b and returns its length, 0 when it

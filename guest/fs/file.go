@@ -14,6 +14,9 @@ type file struct {
 	flags  atomic.Uint32 // O_ flags; F_SETFL changes some
 	stream stream        // nil for regular files and directories
 	text   []byte        // a generated file's content, as it was at open
+	handle uint64        // the host's, for an open file of a share
+
+	appends bool // the handle was opened to append
 
 	// dir and name are how it was opened, for /proc/self/fd.
 	dir  *inode
@@ -21,6 +24,9 @@ type file struct {
 
 	mu  sync.Mutex
 	off int64 // guarded by mu
+	// listing is the entries of a directory with a source, as they were when
+	// the directory was read from its start. mu guards it.
+	listing []record
 
 	notices atomic.Uint64 // how often notify was called
 	poll    struct {
@@ -55,6 +61,7 @@ func (f *file) finish() {
 		f.stream.close(f)
 	}
 	f.dropLocks()
+	f.node.body.close(f)
 	f.node.release()
 }
 
@@ -159,8 +166,12 @@ func (f *file) path() string {
 	if s != "/" {
 		s += "/"
 	}
-	if e != 0 || f.dir.find(f.name) != f.node {
-		return s + f.name + " (deleted)"
+	if e == 0 {
+		var n *inode
+		n, e = f.dir.look(f.name, true)
+		if n == f.node && e == 0 {
+			return s + f.name
+		}
 	}
-	return s + f.name
+	return s + f.name + " (deleted)"
 }

@@ -16,6 +16,8 @@ type FS struct {
 	root  *inode
 	cwd   *inode
 
+	mounts []*mount // of the shares, outer ones first; set by build
+
 	table table
 	mask  *atomic.Uint32 // umask
 	inos  atomic.Uint64  // last inode number given out
@@ -53,6 +55,7 @@ func (fs *FS) build() {
 	fs.mountProc()
 	fs.mountTmp()
 	fs.defaultEtc()
+	fs.mountShares()
 	fs.cwd = fs.firstDir()
 }
 

@@ -14,8 +14,9 @@ const (
 type inode struct {
 	fs   *FS
 	ino  uint64
-	dev  uint64
+	dev  uint64 // of the mount
 	rdev uint64
+	body body
 	typ  uint32 // S_IFMT part of the mode
 
 	dir    *dir                 // directories; guarded by FS.tree
@@ -27,6 +28,7 @@ type inode struct {
 	tmp    bool                 // made by O_TMPFILE: may be linked though nlink is 0
 
 	mu    sync.Mutex
+	stDev uint64 // st_dev: dev, or one of several that a share spans
 	perm  uint32
 	nlink uint32
 	uid   uint32
@@ -44,11 +46,12 @@ type inode struct {
 func (fs *FS) newInode(dev uint64, mode uint32) *inode {
 	now := fs.host.Now()
 	n := &inode{
-		fs: fs, ino: fs.inos.Add(1), dev: dev,
+		fs: fs, ino: fs.inos.Add(1), dev: dev, stDev: dev,
 		typ: mode & S_IFMT, perm: mode & permBits, nlink: 1,
 		atime: now, mtime: now, ctime: now, btime: now,
 	}
 	n.data.space = &fs.space
+	n.body = (*inMemory)(n)
 	return n
 }
 

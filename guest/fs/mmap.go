@@ -29,7 +29,7 @@ func (fs *FS) Map(fd int, addr uintptr, length uint64, off int64, prot int) Errn
 	switch {
 	case !f.readable() || prot&protWrite != 0 && !f.writable():
 		return EACCES
-	case !n.isReg() || n.text != nil || fs.host.Pages == nil:
+	case !n.isReg() || n.text != nil || fs.host.Pages == nil || n.body != body((*inMemory)(n)):
 		return ENODEV
 	case off < 0 || length > MaxFile || off > MaxFile-int64(length):
 		return EOVERFLOW
@@ -44,6 +44,18 @@ func (fs *FS) Map(fd int, addr uintptr, length uint64, off int64, prot int) Errn
 		fs.maps.nodes = append(fs.maps.nodes, n)
 	}
 	return 0
+}
+
+// CopyMapped is whether a shared mapping of a descriptor is a copy of the file
+// as it is now: of the host's files, and only where neither the mapping nor the
+// descriptor can tell the difference by writing. [FS.Map] refuses the others.
+func (fs *FS) CopyMapped(fd, prot int) bool {
+	f, e := fs.getIO(fd)
+	if e != 0 {
+		return false
+	}
+	defer fs.put(f)
+	return f.handle != 0 && f.node.isReg() && !f.writable() && prot&protWrite == 0
 }
 
 // mapIn adds a mapping and fills it as far as the file goes.

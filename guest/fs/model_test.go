@@ -22,6 +22,7 @@ type model struct {
 	fds  [][2]int // open descriptors: ours, Linux's
 	log  []string
 	fail bool
+	host *folder // behind modelTop, when that is a share
 }
 
 const modelTop = "/p/q/w"
@@ -46,14 +47,17 @@ func TestModel(t *testing.T) {
 	}
 	syscall.Umask(0o022)
 	for seed := range rounds {
-		m := newModel(t, int64(seed))
-		for i := 0; i < 800 && !m.fail; i++ {
-			m.step()
-		}
-		m.finish()
-		if m.fail {
-			t.Fatalf("seed %d:\n%s", seed, strings.Join(m.log[max(0, len(m.log)-40):], "\n"))
-		}
+		newModel(t, int64(seed)).run(t, seed)
+	}
+}
+
+func (m *model) run(t *testing.T, seed int) {
+	for i := 0; i < 800 && !m.fail; i++ {
+		m.step()
+	}
+	m.finish()
+	if m.fail {
+		t.Fatalf("seed %d:\n%s", seed, strings.Join(m.log[max(0, len(m.log)-40):], "\n"))
 	}
 }
 
@@ -182,6 +186,9 @@ func (m *model) open() {
 			flags |= f
 		}
 	}
+	if m.host != nil {
+		flags &^= O_PATH // does not keep what it led to, in a share
+	}
 	if flags&(O_CREAT|O_DIRECTORY) == O_CREAT|O_DIRECTORY {
 		return // Linux changed its mind in 6.4
 	}
@@ -294,6 +301,9 @@ func (m *model) rename() {
 	p, q := m.both()
 	r, s := m.both()
 	flags := []int{0, 0, 0, RENAME_NOREPLACE, RENAME_EXCHANGE}[m.rnd.Intn(5)]
+	if m.host != nil && flags == RENAME_EXCHANGE {
+		return // a share cannot
+	}
 	e := m.fs.Rename(AT_FDCWD, p, AT_FDCWD, r, flags)
 	m.check(fmt.Sprintf("rename %s %s %d", p, r, flags), 0, e, 0, renameat2(q, s, flags))
 }
@@ -445,6 +455,9 @@ func (m *model) fallocate() {
 		return
 	}
 	mode := []int{0, 1, 3, 0x10, 0x11}[m.rnd.Intn(5)]
+	if m.host != nil {
+		mode &= 1 // a share can grow a file and no more
+	}
 	off, n := int64(m.rnd.Intn(50000)), int64(m.rnd.Intn(50000))
 	e := m.fs.Fallocate(a, mode, off, n)
 	err := syscall.Fallocate(b, uint32(mode), off, n)

@@ -24,8 +24,7 @@ func (fs *FS) Mkdir(dirfd int, path string, mode uint32) Errno {
 	}
 	n := fs.newDir(p.dir.dev, mode&0o1777&^fs.mask.Load())
 	n.inherit(p.dir)
-	p.dir.enter(p.name, n)
-	return 0
+	return p.dir.make(p.name, n)
 }
 
 // Mknod makes a file, FIFO, socket name or device.
@@ -51,8 +50,7 @@ func (fs *FS) Mknod(dirfd int, path string, mode uint32, rdev uint64) Errno {
 	n := fs.newInode(p.dir.dev, mode&(S_IFMT|permBits&^fs.mask.Load()))
 	n.inherit(p.dir)
 	n.special(rdev)
-	p.dir.enter(p.name, n)
-	return 0
+	return p.dir.make(p.name, n)
 }
 
 // special completes an inode that is neither file nor directory nor link.
@@ -84,8 +82,7 @@ func (fs *FS) Symlink(target string, dirfd int, path string) Errno {
 	}
 	n := fs.newLink(p.dir.dev, target)
 	n.inherit(p.dir)
-	p.dir.enter(p.name, n)
-	return 0
+	return p.dir.make(p.name, n)
 }
 
 // Readlink stores a link's target in b. An empty path means dirfd itself.
@@ -107,7 +104,8 @@ func (fs *FS) Readlink(dirfd int, path string, b []byte) (int, Errno) {
 		}
 		return 0, EINVAL
 	}
-	return copy(b, n.target), 0
+	target, e := n.body.readlink()
+	return copy(b, target), e
 }
 
 // Link makes another name for a file.
@@ -136,6 +134,9 @@ func (fs *FS) Link(olddir int, oldpath string, newdir int, newpath string, flags
 	case n.gone():
 		return ENOENT
 	}
+	if s := p.dir.dir.source; s != nil {
+		return s.link(p.name, n)
+	}
 	n.links(1)
 	p.dir.enter(p.name, n)
 	return 0
@@ -144,7 +145,7 @@ func (fs *FS) Link(olddir int, oldpath string, newdir int, newpath string, flags
 // linkSource is the inode that Link gives a new name.
 func (fs *FS) linkSource(dirfd int, path string, flags int) (*inode, Errno) {
 	if path == "" && flags&AT_EMPTY_PATH != 0 {
-		return fs.base(dirfd, "")
+		return fs.itself(dirfd)
 	}
 	how := 0
 	if flags&AT_SYMLINK_FOLLOW != 0 {

@@ -58,7 +58,7 @@ func (fs *FS) open(dirfd int, path string, how How) (int, Errno) {
 			return 0, e
 		}
 	}
-	f, e := fs.openNode(p.node, flags, made)
+	f, e := fs.openNode(&p, flags)
 	if e != 0 {
 		return 0, e
 	}
@@ -66,8 +66,8 @@ func (fs *FS) open(dirfd int, path string, how How) (int, Errno) {
 	return fs.table.add(f, 0, flags&O_CLOEXEC != 0)
 }
 
-// reach finds or makes the inode to open and holds it. Only what may make a
-// name locks the tree alone.
+// reach finds or makes the inode to open and holds it; made is whether there
+// is nothing left to check. Only what may make a name locks the tree alone.
 func (fs *FS) reach(dirfd int, path string, how How) (p place, made bool, e Errno) {
 	if how.Flags&(O_CREAT|oTmpfileBit) != 0 {
 		fs.lockTree()
@@ -81,6 +81,8 @@ func (fs *FS) reach(dirfd int, path string, how How) (p place, made bool, e Errn
 		return p, false, e
 	}
 	switch {
+	case p.handle != 0:
+		made = true
 	case how.Flags&oTmpfileBit != 0:
 		e = fs.makeTmp(&p, how)
 		made = true
@@ -102,6 +104,7 @@ func (fs *FS) findFor(dirfd int, path string, how How) (place, Errno) {
 		return place{}, e
 	}
 	w := walker{fs: fs, top: fs.root, resolve: how.Resolve}
+	w.opens = &opening{flags: uint32(how.Flags), perm: uint32(how.Mode) &^ fs.mask.Load()}
 	if how.Resolve&(RESOLVE_IN_ROOT|RESOLVE_BENEATH) != 0 {
 		if dirfd != AT_FDCWD {
 			if base, e = fs.base(dirfd, "."); e != 0 {
@@ -137,8 +140,7 @@ func (fs *FS) makeFor(p *place, how How) (made bool, e Errno) {
 	}
 	p.node = fs.newInode(p.dir.dev, S_IFREG|uint32(how.Mode)&^fs.mask.Load())
 	p.node.inherit(p.dir)
-	p.dir.enter(p.name, p.node)
-	return true, 0
+	return true, p.dir.make(p.name, p.node)
 }
 
 // makeTmp makes a file without a name in the directory p.
@@ -148,7 +150,7 @@ func (fs *FS) makeTmp(p *place, how How) Errno {
 		return ENOENT
 	case !p.node.isDir():
 		return ENOTDIR
-	case p.node.allowsNew() != 0:
+	case p.node.allowsNew() != 0 || p.node.dir.source != nil:
 		return ENOTSUP
 	}
 	n := fs.newInode(p.node.dev, S_IFREG|uint32(how.Mode)&^fs.mask.Load())
@@ -169,6 +171,8 @@ func (n *inode) admits(flags uint32) Errno {
 		return ELOOP
 	case n.isDir() && (write || flags&O_TRUNC != 0):
 		return EISDIR
+	case (n.isReg() || n.isDir()) && (write || flags&O_TRUNC != 0) && n.body.fixed() != 0:
+		return EROFS
 	case n.text != nil && write:
 		return EACCES
 	case n.typ == S_IFSOCK:
@@ -178,8 +182,10 @@ func (n *inode) admits(flags uint32) Errno {
 }
 
 // openNode makes the description. A FIFO waits here for its other end.
-func (fs *FS) openNode(n *inode, flags uint32, made bool) (*file, Errno) {
+func (fs *FS) openNode(p *place, flags uint32) (*file, Errno) {
+	n := p.node
 	f := fs.newFile(n, flags)
+	f.handle, f.appends = p.handle, p.handle != 0 && flags&O_APPEND != 0
 	if flags&O_PATH != 0 {
 		return f, 0
 	}
@@ -189,12 +195,8 @@ func (fs *FS) openNode(n *inode, flags uint32, made bool) (*file, Errno) {
 		f.text = []byte(n.text(fs))
 	case n.stream != nil:
 		f.stream = n.stream(f)
-	case n.typ == S_IFIFO:
-		f.stream, e = n.pipe.open(f)
-	case n.typ == S_IFCHR || n.typ == S_IFBLK:
-		f.stream, e = fs.openDevice(f)
-	case n.isReg() && flags&O_TRUNC != 0 && !made:
-		n.cut()
+	default:
+		e = n.body.open(f, flags)
 	}
 	if e != 0 {
 		f.stream = nil
@@ -202,15 +204,6 @@ func (fs *FS) openNode(n *inode, flags uint32, made bool) (*file, Errno) {
 		return nil, e
 	}
 	return f, 0
-}
-
-// cut is O_TRUNC.
-func (n *inode) cut() {
-	now := n.fs.host.Now()
-	n.mu.Lock()
-	n.data.truncate(0)
-	n.mtime, n.ctime = now, now
-	n.mu.Unlock()
 }
 
 // allowsNew is whether the directory takes new names.
@@ -221,7 +214,7 @@ func (n *inode) allowsNew() Errno {
 	case n.dev == devProc:
 		return ENOENT
 	}
-	return 0
+	return n.body.fixed()
 }
 
 // inherit takes the group of a directory that has the set-group-id bit.

@@ -10,6 +10,8 @@ type place struct {
 	// slash is whether the path ended in one: then node is a directory, or
 	// nothing, or (walks for a parent only) anything.
 	slash bool
+	// handle is the host's for node, when the walk has opened it.
+	handle uint64
 	// long is whether the name is too long: walks for a parent leave that to
 	// the caller, since Linux finds it after errors of other paths.
 	long bool
@@ -32,6 +34,15 @@ type walker struct {
 	how     int
 	resolve uint64
 	links   int
+	opens   *opening // what the end of the path is opened for, or nil
+}
+
+// opening is what open asks for. A file of the host's is found and opened in
+// one call.
+type opening struct {
+	flags  uint32
+	perm   uint32 // of a new file
+	handle uint64 // the host's, once it is open
 }
 
 // walk resolves a path from base. The caller holds FS.tree.
@@ -58,7 +69,7 @@ func (w *walker) run(cur *inode, path string) (place, Errno) {
 		name, rest := cut(path)
 		if name == "" {
 			p.slash = p.slash || path != ""
-			return p, 0
+			return p, w.arrive(&p)
 		}
 		next, e := w.step(&p, name, rest)
 		if e != 0 {
@@ -66,6 +77,18 @@ func (w *walker) run(cur *inode, path string) (place, Errno) {
 		}
 		path = next
 	}
+}
+
+// arrive sees to it that attributes of what was reached by another way than
+// its name are those of now.
+func (w *walker) arrive(p *place) Errno {
+	if w.opens != nil {
+		p.handle = w.opens.handle
+	}
+	if p.node == nil || p.plain() && p.node.dev == p.dir.dev {
+		return 0
+	}
+	return p.node.body.refresh(nil)
 }
 
 // cut splits the first component off; rest keeps its leading slash.
@@ -106,9 +129,17 @@ func (w *walker) step(p *place, name, rest string) (string, Errno) {
 	case "..":
 		return rest, w.up(p)
 	}
-	p.node = cur.find(name)
-	if p.node == nil && !last {
-		return "", ENOENT
+	var e Errno
+	if s := cur.dir.source; s != nil && w.opens != nil && last && rest == "" {
+		p.node, e = s.open(name, w.opens)
+	} else {
+		p.node, e = cur.look(name, last)
+	}
+	if e == 0 && p.node == nil && !last {
+		e = ENOENT
+	}
+	if e != 0 {
+		return "", e
 	}
 	if p.node != nil && p.node.isLink() && (!last || w.follows(rest)) {
 		return w.link(p, rest)
@@ -165,7 +196,13 @@ func (w *walker) link(p *place, rest string) (string, Errno) {
 	if n.magic != nil {
 		return rest, w.jump(p, rest)
 	}
-	target := n.target
+	target, e := n.body.readlink()
+	if e == 0 && target == "" {
+		e = ENOENT
+	}
+	if e != 0 {
+		return "", e
+	}
 	if target[0] == '/' {
 		if w.resolve&RESOLVE_BENEATH != 0 {
 			return "", EXDEV

@@ -35,7 +35,7 @@ func (fs *FS) procSelf(self *inode) {
 	cwd := self.procLink("cwd", "/")
 	cwd.magic = func() *inode { return fs.cwd }
 	fds := self.procDir("fd")
-	fds.dir.live = &fdDir{fs: fs, self: fds}
+	fds.dir.source = &fdDir{fs: fs, self: fds}
 	fds.perm = 0o500
 }
 
@@ -85,38 +85,50 @@ func (fs *FS) exePath() string {
 	return "/" + name
 }
 
-// fdDir is /proc/self/fd.
+// fdDir is /proc/self/fd. Nothing in it can be changed.
 type fdDir struct {
 	fs   *FS
 	self *inode
 }
 
-func (d *fdDir) names() []string {
-	var names []string
+func (d *fdDir) list(*file) ([]record, Errno) {
+	var list []record
 	for _, fd := range d.fs.table.open() {
-		names = append(names, strconv.Itoa(fd))
+		list = append(list, record{name: strconv.Itoa(fd), ino: d.ino(fd), typ: direntType(S_IFLNK)})
 	}
-	return names
+	return list, 0
 }
+
+func (d *fdDir) ino(fd int) uint64 { return d.self.ino<<32 | uint64(fd)<<1 | 1 }
+
+func (d *fdDir) open(name string, _ *opening) (*inode, Errno) { return d.lookup(name, true) }
+
+func (d *fdDir) vacant() bool                { return false }
+func (d *fdDir) cover(string, *inode)        {}
+func (d *fdDir) create(string, *inode) Errno { return ENOENT }
+func (d *fdDir) link(string, *inode) Errno   { return ENOENT }
+func (d *fdDir) remove(string, *inode) Errno { return EPERM }
+func (d *fdDir) rename(_, _ *place) Errno    { return EPERM }
 
 // lookup makes the link of one descriptor: its text is a path, but following
 // it leads to the open file itself, named or not.
-func (d *fdDir) lookup(name string) *inode {
+func (d *fdDir) lookup(name string, _ bool) (*inode, Errno) {
 	fd, err := strconv.Atoi(name)
 	if err != nil || strconv.Itoa(fd) != name {
-		return nil
+		return nil, 0
 	}
 	f, e := d.fs.get(fd)
 	if e != 0 {
-		return nil
+		return nil, 0
 	}
 	defer d.fs.put(f)
 	node := f.node
 	l := &inode{
-		fs: d.fs, ino: d.self.ino<<32 | uint64(fd)<<1 | 1, dev: devProc, typ: S_IFLNK, perm: 0o700, nlink: 1,
+		fs: d.fs, ino: d.ino(fd), dev: devProc, stDev: devProc, typ: S_IFLNK, perm: 0o700, nlink: 1,
 		target: f.path(), magic: func() *inode { return node },
 	}
+	l.body = (*inMemory)(l)
 	l.btime = d.fs.host.Now()
 	l.atime, l.mtime, l.ctime = l.btime, l.btime, l.btime
-	return l
+	return l, 0
 }

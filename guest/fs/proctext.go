@@ -43,13 +43,30 @@ func selfFiles() []procFile {
 		{"statm", procStatm},
 		{"maps", procMaps},
 		{"limits", procLimits},
-		{"mounts", fixed("rootfs / tmpfs rw 0 0\ndev /dev tmpfs rw 0 0\nproc /proc proc rw 0 0\n")},
-		{"mountinfo", fixed("1 1 0:21 / / rw - tmpfs rootfs rw\n2 1 0:22 / /dev rw - tmpfs dev rw\n3 1 0:23 / /proc rw - proc proc rw\n")},
+		{"mounts", procMounts},
+		{"mountinfo", procMountInfo},
 		{"cgroup", fixed("0::/\n")},
 		{"oom_score_adj", fixed("0\n")},
 		{"uid_map", fixed("         0          0 4294967295\n")},
 		{"gid_map", fixed("         0          0 4294967295\n")},
 	}
+}
+
+func procMounts(fs *FS) string {
+	s := "rootfs / tmpfs rw 0 0\ndev /dev tmpfs rw 0 0\nproc /proc proc rw 0 0\n"
+	for _, m := range fs.mounts {
+		s += "share " + m.shownPath() + " 9p " + m.access() + " 0 0\n"
+	}
+	return s
+}
+
+func procMountInfo(fs *FS) string {
+	s := "1 1 0:21 / / rw - tmpfs rootfs rw\n2 1 0:22 / /dev rw - tmpfs dev rw\n3 1 0:23 / /proc rw - proc proc rw\n"
+	for i, m := range fs.mounts {
+		s += strconv.Itoa(i+4) + " 1 0:" + strconv.Itoa(int(minor(m.dev))) + " / " + m.shownPath() + " " + m.access() +
+			" - 9p share " + m.access() + "\n"
+	}
+	return s
 }
 
 // Release is the kernel release that uname and /proc tell.

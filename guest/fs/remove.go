@@ -19,12 +19,15 @@ func (fs *FS) Unlink(dirfd int, path string, flags int) Errno {
 	if e != 0 {
 		return e
 	}
-	fs.remove(&p)
+	if s := p.dir.dir.source; s != nil {
+		return s.remove(p.name, p.node)
+	}
+	fs.forget(&p)
 	return 0
 }
 
-// remove takes a checked name away.
-func (fs *FS) remove(p *place) {
+// forget takes a checked name out of a directory in memory.
+func (fs *FS) forget(p *place) {
 	n := p.node
 	p.dir.leave(p.name)
 	if n.isDir() {
@@ -39,6 +42,8 @@ func (fs *FS) mayUnlink(p *place) Errno {
 	switch {
 	case !p.plain():
 		return EISDIR
+	case p.dir.body.fixed() != 0:
+		return EROFS
 	case p.long:
 		return ENAMETOOLONG
 	case p.node == nil:
@@ -59,6 +64,8 @@ func (fs *FS) mayRmdir(p *place) Errno {
 		return EINVAL
 	case p.name == "..":
 		return ENOTEMPTY
+	case p.dir.body.fixed() != 0:
+		return EROFS
 	case p.long:
 		return ENAMETOOLONG
 	case p.node == nil:

@@ -19,10 +19,13 @@ func (fs *FS) Rename(olddir int, oldpath string, newdir int, newpath string, fla
 	if e := checkRename(&from, &to, flags); e != 0 {
 		return e
 	}
-	if flags&RENAME_EXCHANGE != 0 {
+	switch {
+	case flags&RENAME_EXCHANGE != 0 && from.dir.dir.source != nil:
+		return EINVAL // as file systems say that do not know it
+	case flags&RENAME_EXCHANGE != 0:
 		exchange(&from, &to)
-	} else if from.node != to.node {
-		fs.move(&from, &to)
+	case from.node != to.node:
+		return fs.move(&from, &to)
 	}
 	return 0
 }
@@ -41,6 +44,8 @@ func checkRename(from, to *place, flags int) Errno {
 			return EEXIST
 		}
 		return EBUSY
+	case from.dir.body.fixed() != 0:
+		return EROFS
 	case from.long:
 		return ENAMETOOLONG
 	case from.node == nil:
@@ -91,14 +96,18 @@ func checkReplace(from, to *place, swap bool) Errno {
 }
 
 // move does a checked rename.
-func (fs *FS) move(from, to *place) {
+func (fs *FS) move(from, to *place) Errno {
+	if s := from.dir.dir.source; s != nil {
+		return s.rename(from, to)
+	}
 	if to.node != nil {
-		fs.remove(to)
+		fs.forget(to)
 	}
 	n := from.node
 	from.dir.leave(from.name)
 	to.dir.enter(to.name, n)
 	n.changed(false)
+	return 0
 }
 
 // exchange does a checked RENAME_EXCHANGE.

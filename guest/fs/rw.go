@@ -84,14 +84,7 @@ func (f *file) readAt(b []byte, off int64) (int, Errno) {
 	case f.node.text != nil:
 		return copy(b, f.text[min(off, int64(len(f.text))):]), 0
 	}
-	n := f.node
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	got := n.data.readAt(clip(b), off)
-	if got > 0 && !f.has(O_NOATIME) {
-		n.touchAtime()
-	}
-	return got, 0
+	return f.node.body.readAt(f, clip(b), off)
 }
 
 func (f *file) write(b []byte) (int, Errno) {
@@ -120,36 +113,11 @@ func (f *file) writeAt(b []byte, off int64) (n int, end int64, e Errno) {
 		n, e = f.stream.write(f, clip(b))
 		return n, off, e
 	}
-	return f.node.write(clip(b), off, f.has(O_APPEND))
-}
-
-// write stores b at off, or at the end.
-func (n *inode) write(b []byte, off int64, atEnd bool) (int, int64, Errno) {
-	if len(b) == 0 {
+	if b = clip(b); len(b) == 0 {
 		return 0, off, 0
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if atEnd {
-		off = n.data.size
-	}
-	if off >= MaxFile {
-		return 0, off, EFBIG
-	}
-	b = b[:min(int64(len(b)), MaxFile-off)]
-	got := n.data.writeAt(b, off)
-	if got == 0 {
-		return 0, off, ENOSPC
-	}
-	n.mtime = n.fs.host.Now()
-	n.ctime = n.mtime
-	n.dropSetID()
-	return got, off + int64(got), 0
+	return f.node.body.writeAt(f, b, off)
 }
-
-// dropSetID clears the set-id bits, as a write by anybody does on Linux; root
-// keeps them there, and the process is root.
-func (n *inode) dropSetID() {}
 
 // seekable is whether pread and lseek work on a stream: devices without
 // position take any offset.
@@ -210,30 +178,23 @@ func (f *file) size() int64 {
 	if f.node.text != nil {
 		return int64(len(f.text))
 	}
+	// What cannot be asked for is as it was.
+	_ = f.node.body.refresh(f)
 	f.node.mu.Lock()
 	defer f.node.mu.Unlock()
-	return f.node.data.size
+	size, _ := f.node.body.extent()
+	return size
 }
 
 // sparse finds data or a hole from off on; the end of a file is a hole.
 func (f *file) sparse(off int64, data bool) (int64, Errno) {
-	n := f.node
-	if n.isDir() {
+	if f.node.isDir() {
 		return 0, EINVAL
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if off < 0 || off >= n.data.size {
-		return 0, ENXIO
-	}
-	to := n.data.seek(off, data)
-	if data && to >= n.data.size {
-		return 0, ENXIO
-	}
-	return to, 0
+	return f.node.body.sparse(f, off, data)
 }
 
-// Fsync has nothing to do: there is nothing below memory.
+// Fsync sees to it that what was written stays.
 func (fs *FS) Fsync(fd int) Errno {
 	f, e := fs.getIO(fd)
 	if e != 0 {
@@ -243,5 +204,5 @@ func (fs *FS) Fsync(fd int) Errno {
 	if f.stream != nil {
 		return EINVAL
 	}
-	return 0
+	return f.node.body.sync(f)
 }

@@ -57,33 +57,17 @@ func timespec(ns int64) Timespec {
 	return t
 }
 
-// stat describes the inode.
+// stat describes the inode as it was when it was last refreshed.
 func (n *inode) stat() Stat {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	size, blocks := n.body.extent()
 	return Stat{
-		Dev: n.dev, Ino: n.ino, Nlink: uint64(n.nlink),
+		Dev: n.stDev, Ino: n.ino, Nlink: uint64(n.nlink),
 		Mode: n.typ | n.perm, UID: n.uid, GID: n.gid, Rdev: n.rdev,
-		Size: n.size(), Blksize: pageSize, Blocks: n.blocks(),
+		Size: size, Blksize: pageSize, Blocks: blocks,
 		Atim: timespec(n.atime), Mtim: timespec(n.mtime), Ctim: timespec(n.ctime),
 	}
-}
-
-// size is st_size. The caller holds n.mu.
-func (n *inode) size() int64 {
-	if n.isLink() {
-		return int64(len(n.target))
-	}
-	return n.data.size
-}
-
-// blocks is st_blocks, in units of 512 bytes. The caller holds n.mu.
-func (n *inode) blocks() int64 {
-	held := n.data.pages
-	if held == 0 {
-		held = int64(len(n.data.base)+pageSize-1) / pageSize
-	}
-	return held * (pageSize / 512)
 }
 
 // Fstat describes an open file.
@@ -93,6 +77,9 @@ func (fs *FS) Fstat(fd int) (Stat, Errno) {
 		return Stat{}, e
 	}
 	defer fs.put(f)
+	if e := f.node.body.refresh(f); e != 0 {
+		return Stat{}, e
+	}
 	return f.node.stat(), 0
 }
 
@@ -152,7 +139,11 @@ func makedev(major, minor uint32) uint64 {
 	return ma&0xfff<<8 | ma&^0xfff<<32 | mi&0xff | mi&^0xff<<12
 }
 
-const tmpfsMagic = 0x01021994 // Linux's include/uapi/linux/magic.h
+// Types of file systems. Linux's include/uapi/linux/magic.h.
+const (
+	tmpfsMagic = 0x01021994
+	v9fsMagic  = 0x01021997
+)
 
 // StatfsAt describes the file system of a path.
 func (fs *FS) StatfsAt(path string) (Statfs, Errno) {
@@ -160,7 +151,7 @@ func (fs *FS) StatfsAt(path string) (Statfs, Errno) {
 	if e != 0 {
 		return Statfs{}, e
 	}
-	return fs.statfs(n), 0
+	return n.body.statfs(), 0
 }
 
 // Fstatfs describes the file system of an open file.
@@ -170,18 +161,7 @@ func (fs *FS) Fstatfs(fd int) (Statfs, Errno) {
 		return Statfs{}, e
 	}
 	defer fs.put(f)
-	return fs.statfs(f.node), 0
-}
-
-func (fs *FS) statfs(n *inode) Statfs {
-	total := uint64(fs.space.limit / pageSize)
-	free := total - min(total, uint64(fs.space.pages.Load()))
-	files := uint64(1 << 20)
-	return Statfs{
-		Type: tmpfsMagic, Bsize: pageSize, Blocks: total, Bfree: free, Bavail: free,
-		Files: files, Ffree: files - min(files, fs.inos.Load()),
-		Fsid: [2]int32{int32(n.dev)}, Namelen: NAME_MAX, Frsize: pageSize, Flags: 0x20,
-	}
+	return f.node.body.statfs(), 0
 }
 
 // Access checks permissions: for root everything but the execution of a file
@@ -193,6 +173,9 @@ func (fs *FS) Access(dirfd int, path string, mode uint32, flags int) Errno {
 	n, e := fs.node(dirfd, path, flags)
 	if e != 0 {
 		return e
+	}
+	if mode&2 != 0 && (n.isReg() || n.isDir()) && n.body.fixed() != 0 {
+		return EROFS
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -45,6 +45,7 @@ func host() fs.Host {
 		PollUnregister:  guest.PollUnregister,
 		PollNotify:      guest.PollNotify,
 		Pages:           sharedPages{},
+		Shares:          shares(),
 		Facts:           facts(),
 	}
 }

@@ -68,6 +68,9 @@ func mmap(a *args) (int, fs.Errno) {
 	case mapPrivate:
 		return mapCopy(a)
 	case mapShared, mapSharedValidate:
+		if files().CopyMapped(a.int(4), int(a.v[2])) {
+			return mapCopy(a)
+		}
 		return mapFile(a)
 	}
 	return 0, fs.EINVAL

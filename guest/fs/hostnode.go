@@ -1,0 +1,256 @@
+package fs
+
+// hostNode is the body of an inode whose file is the host's.
+type hostNode struct {
+	n *inode
+	m *mount
+
+	// Guarded by m.mu.
+	id     hostID
+	parent *hostNode // nil for the share's own folder
+	name   string    // the name it was last met by
+	gone   bool      // that name was removed
+	users  int       // descriptions with a handle
+
+	// Guarded by n.mu, as of the last refresh.
+	size, blocks int64
+}
+
+// ref is how the host is asked about the file.
+func (h *hostNode) ref(f *file) (HostRef, Errno) {
+	if f != nil && f.handle != 0 {
+		return HostRef{Handle: f.handle}, 0
+	}
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	if h.gone {
+		return HostRef{}, ENOENT
+	}
+	return HostRef{Path: h.m.pathOf(h)}, 0
+}
+
+// learn stores what the host said.
+func (h *hostNode) learn(a *HostAttr) {
+	dev := h.m.shownDev(a.Dev)
+	n := h.n
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.stDev = dev
+	n.perm, n.nlink, n.uid, n.gid = a.Mode&permBits, a.Nlink, a.UID, a.GID
+	n.atime, n.mtime, n.ctime, n.btime = a.Atime, a.Mtime, a.Ctime, a.Ctime
+	h.size, h.blocks = a.Size, a.Blocks
+}
+
+func (h *hostNode) fixed() Errno { return h.m.readOnly() }
+
+// refresh asks the host. What has lost its name and is not open stays as it
+// was: a directory that somebody is in, or what O_PATH led to.
+func (h *hostNode) refresh(f *file) Errno {
+	r, e := h.ref(f)
+	var a HostAttr
+	if e == 0 {
+		a, e = h.m.Files.Stat(r)
+	}
+	switch {
+	case e == 0 && (r.Handle != 0 || h.is(&a)):
+		h.learn(&a)
+		return 0
+	case e == 0 || e == ENOENT || e == ENOTDIR:
+		h.n.mu.Lock()
+		h.n.nlink = 0
+		h.n.mu.Unlock()
+		return 0
+	}
+	return e
+}
+
+// is tells whether attributes are of the same file.
+func (h *hostNode) is(a *HostAttr) bool {
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	return h.id == hostID{a.Dev, a.Ino} && h.n.typ == a.Mode&S_IFMT
+}
+
+func (h *hostNode) extent() (size, blocks int64) { return h.size, h.blocks }
+
+func (h *hostNode) readlink() (string, Errno) {
+	r, e := h.ref(nil)
+	if e != 0 {
+		return "", e
+	}
+	return h.m.Files.Readlink(r.Path)
+}
+
+// statfs makes numbers up, but for what the host would say if asked: it is not.
+func (h *hostNode) statfs() Statfs {
+	const blocks, files = 1 << 28, 1 << 24
+	st := Statfs{
+		Type: v9fsMagic, Bsize: pageSize, Blocks: blocks, Bfree: blocks / 2, Bavail: blocks / 2,
+		Files: files, Ffree: files / 2,
+		Fsid: [2]int32{int32(h.m.dev)}, Namelen: NAME_MAX, Frsize: pageSize, Flags: 0x20,
+	}
+	if !h.m.Writable {
+		st.Flags |= 1 // ST_RDONLY
+	}
+	return st
+}
+
+// open opens the file unless the walk to it has.
+func (h *hostNode) open(f *file, flags uint32) Errno {
+	if !h.n.isReg() && !h.n.isDir() {
+		return EACCES // devices and pipes of the host's are its own
+	}
+	if f.handle != 0 {
+		return 0
+	}
+	r, e := h.ref(nil)
+	if e != 0 {
+		return e
+	}
+	handle, a, e := h.m.Files.Open(r.Path, int(flags&hostOpenFlags&^(O_CREAT|O_EXCL)), 0)
+	if e != 0 {
+		return e
+	}
+	f.handle, f.appends = handle, flags&O_APPEND != 0
+	h.learn(&a)
+	h.m.mu.Lock()
+	h.use()
+	h.m.mu.Unlock()
+	return 0
+}
+
+// use and disuse keep files that are open to one inode each, for their locks.
+// The caller holds m.mu.
+func (h *hostNode) use() {
+	h.users++
+	if h.n.isReg() && h.m.open[h.id] == nil {
+		h.m.open[h.id] = h.n
+	}
+}
+
+func (h *hostNode) disuse() {
+	h.users--
+	if h.users == 0 && h.m.open[h.id] == h.n {
+		delete(h.m.open, h.id)
+	}
+}
+
+func (h *hostNode) close(f *file) {
+	if f.handle == 0 {
+		return
+	}
+	h.m.mu.Lock()
+	h.disuse()
+	h.m.mu.Unlock()
+	h.m.Files.Close(f.handle)
+	f.handle = 0
+}
+
+func (h *hostNode) readAt(f *file, b []byte, off int64) (int, Errno) {
+	if len(b) == 0 {
+		return 0, 0
+	}
+	return h.m.Files.Read(f.handle, b, off)
+}
+
+// writeAt leaves it to the host to find the end where the file was opened to
+// append, so that what others append meanwhile stays whole.
+func (h *hostNode) writeAt(f *file, b []byte, off int64) (int, int64, Errno) {
+	if f.has(O_APPEND) && !f.appends {
+		off = f.size()
+	}
+	n, e := h.m.Files.Write(f.handle, b, off)
+	if f.appends && n > 0 {
+		return n, f.size(), e
+	}
+	return n, off + int64(n), e
+}
+
+// sparse knows no holes but the one at the end.
+func (h *hostNode) sparse(f *file, off int64, data bool) (int64, Errno) {
+	size := f.size()
+	switch {
+	case off < 0 || off >= size:
+		return 0, ENXIO
+	case data:
+		return off, 0
+	}
+	return size, 0
+}
+
+func (h *hostNode) resize(f *file, size int64) Errno {
+	if f != nil {
+		return h.m.Files.Truncate(f.handle, size)
+	}
+	r, e := h.ref(nil)
+	if e != 0 {
+		return e
+	}
+	handle, _, e := h.m.Files.Open(r.Path, O_WRONLY, 0)
+	if e != 0 {
+		return e
+	}
+	defer h.m.Files.Close(handle)
+	return h.m.Files.Truncate(handle, size)
+}
+
+// allocate can grow a file, which is all that most ask for.
+func (h *hostNode) allocate(f *file, mode int, _, end int64) Errno {
+	switch mode {
+	case FALLOC_FL_KEEP_SIZE:
+		return 0
+	case 0:
+		if end <= f.size() {
+			return 0
+		}
+		return h.m.Files.Truncate(f.handle, end)
+	}
+	return ENOTSUP
+}
+
+func (h *hostNode) sync(f *file) Errno {
+	// The handle of a directory that was read is closed.
+	if e := h.open(f, O_RDONLY); e != 0 {
+		return e
+	}
+	return h.m.Files.Sync(f.handle)
+}
+
+func (h *hostNode) setPerm(f *file, perm uint32) Errno {
+	if e := h.fixed(); e != 0 {
+		return e
+	}
+	r, e := h.ref(f)
+	if e != 0 {
+		return e
+	}
+	return h.m.Files.Chmod(r, perm)
+}
+
+// setOwner can change nothing: the files are the host's user's.
+func (h *hostNode) setOwner(_ *file, uid, gid uint32) Errno {
+	if e := h.fixed(); e != 0 {
+		return e
+	}
+	const same = ^uint32(0)
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	if uid != same && uid != h.n.uid || gid != same && gid != h.n.gid {
+		return EPERM
+	}
+	return 0
+}
+
+func (h *hostNode) setTimes(f *file, ns [2]int64, set [2]bool) Errno {
+	if e := h.fixed(); e != 0 {
+		return e
+	}
+	if h.n.isLink() {
+		return ENOTSUP // the contract has no way to name a link itself
+	}
+	r, e := h.ref(f)
+	if e != 0 {
+		return e
+	}
+	return h.m.Files.SetTimes(r, ns, set)
+}

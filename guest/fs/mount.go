@@ -1,0 +1,124 @@
+package fs
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// mount is a share as the tree shows it. Folders that were met stay known, so
+// that a path through them costs nothing; all else is asked of the host each
+// time.
+type mount struct {
+	Share
+	fs  *FS
+	dev uint64
+
+	// mu guards names and what else says so. The host is not asked under it.
+	mu   sync.Mutex
+	open map[hostID]*inode // files that are open: one inode each
+	devs []uint64          // the host's st_dev numbers, in the order met
+}
+
+// hostID is which of the host's files something is.
+type hostID struct{ dev, ino uint64 }
+
+// Numbers of the shares' mounts: devShare for the first, 256 apart. Between
+// them is what a share shows for files on other devices of the host's.
+const devShare = 0x100
+
+// mountShares shows the shares, outer ones first: one may lie in another.
+func (fs *FS) mountShares() {
+	order := slices.Clone(fs.host.Shares)
+	slices.SortStableFunc(order, func(a, b Share) int { return cmp.Compare(len(a.Path), len(b.Path)) })
+	for i, s := range order {
+		m := &mount{Share: s, fs: fs, dev: makedev(0, uint32(i+1)*devShare), open: make(map[hostID]*inode)}
+		fs.mounts = append(fs.mounts, m)
+		a, e := s.Files.Stat(HostRef{Path: "."})
+		if e != 0 {
+			a.Mode = S_IFDIR | 0o555
+		}
+		dir, name := fs.mountPoint(s.Path)
+		root := m.newInode(a)
+		root.dir.parent, root.dir.name = dir, name
+		dir.cover(name, root)
+	}
+}
+
+// mountPoint is the directory and name of a path; what is missing or in the way
+// is covered by directories in memory.
+func (fs *FS) mountPoint(path string) (*inode, string) {
+	cur := fs.root
+	name, rest := cut(path)
+	for rest != "" {
+		p, e := fs.walk(cur, name, walkFollow)
+		if e != 0 || p.node == nil || !p.node.isDir() {
+			p.node = fs.newDir(devRoot, 0o755)
+			p.node.dir.parent, p.node.dir.name = cur, name
+			cur.cover(name, p.node)
+		}
+		cur = p.node
+		name, rest = cut(rest)
+	}
+	return cur, name
+}
+
+// newInode makes an inode for one of the host's files.
+func (m *mount) newInode(a HostAttr) *inode {
+	n := &inode{fs: m.fs, ino: a.Ino, dev: m.dev, rdev: a.Rdev, typ: a.Mode & S_IFMT}
+	n.data.space = &m.fs.space
+	h := &hostNode{n: n, m: m, id: hostID{a.Dev, a.Ino}}
+	n.body = h
+	if n.isDir() {
+		n.dir = &dir{source: &hostDir{n: n, h: h, m: m}}
+	}
+	h.learn(&a)
+	return n
+}
+
+// shownDev is the st_dev for one of the host's. Folders of a share may lie on
+// different devices, with the same inode numbers.
+func (m *mount) shownDev(dev uint64) uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i := slices.Index(m.devs, dev)
+	if i < 0 {
+		i = len(m.devs)
+		m.devs = append(m.devs, dev)
+	}
+	return makedev(0, minor(m.dev)+uint32(min(i, devShare-1)))
+}
+
+// pathOf is a file's path in the share. The caller holds m.mu.
+func (m *mount) pathOf(h *hostNode) string {
+	if h.parent == nil {
+		return "."
+	}
+	var names []string
+	for ; h.parent != nil; h = h.parent {
+		names = append(names, h.name)
+	}
+	slices.Reverse(names)
+	return strings.Join(names, "/")
+}
+
+// shownPath is the path as the files of /proc spell it (proc_pid_mounts(5)).
+func (m *mount) shownPath() string {
+	return strings.NewReplacer(" ", "\\040", "\t", "\\011", "\n", "\\012", "\\", "\\134").Replace(m.Path)
+}
+
+func (m *mount) access() string {
+	if m.Writable {
+		return "rw"
+	}
+	return "ro"
+}
+
+// readOnly is EROFS where the share is.
+func (m *mount) readOnly() Errno {
+	if m.Writable {
+		return 0
+	}
+	return EROFS
+}
