@@ -67,10 +67,9 @@ func (n *inode) mapIn(m *mapping) Errno {
 		d.share = &share{pages: n.fs.host.Pages}
 	}
 	s := d.share
-	s.maps = append(s.maps, m)
-	e := s.present(d, m.first, min(m.first+m.n, pagesOf(d.size)))
-	if e != 0 {
-		s.maps = s.maps[:len(s.maps)-1]
+	s.add(m)
+	if e := s.present(d, m, m.first); e != 0 {
+		s.drop(m)
 		return e
 	}
 	n.opens++
@@ -103,8 +102,7 @@ func (fs *FS) MayMap(fd int) Errno {
 func (fs *FS) Unmap(addr uintptr, length uint64) {
 	fs.eachMapped(addr, length, func(s *share, m *mapping) {
 		s.pages.Hide(m.addr, int(m.n))
-		i := slices.Index(s.maps, m)
-		s.maps = slices.Delete(s.maps, i, i+1)
+		s.drop(m)
 	})
 }
 
@@ -145,11 +143,9 @@ func (fs *FS) eachMapped(addr uintptr, length uint64, do func(*share, *mapping))
 		before := len(s.maps)
 		s.split(addr)
 		s.split(end)
-		for _, m := range slices.Clone(s.maps) {
-			if m.addr >= addr && m.addr < end {
-				found = true
-				do(s, m)
-			}
+		for _, m := range slices.Clone(s.maps[s.from(addr):s.from(end)]) {
+			found = true
+			do(s, m)
 		}
 		// A mapping cut in two holds the inode twice.
 		n.opens += len(s.maps) - before
@@ -164,13 +160,32 @@ func (fs *FS) eachMapped(addr uintptr, length uint64, do func(*share, *mapping))
 
 // split cuts the mapping around addr in two.
 func (s *share) split(addr uintptr) {
-	for _, m := range s.maps {
-		k := int64(addr-m.addr) / pageSize
-		if addr <= m.addr || k >= m.n {
-			continue
-		}
-		s.maps = append(s.maps, &mapping{m.node, addr, m.first + k, m.n - k, m.prot})
-		m.n = k
+	i := s.from(addr)
+	if i == 0 {
 		return
 	}
+	m := s.maps[i-1]
+	if k := int64(addr-m.addr) / pageSize; k < m.n {
+		s.maps = slices.Insert(s.maps, i, &mapping{m.node, addr, m.first + k, m.n - k, m.prot})
+		m.n = k
+	}
+}
+
+// from is the first mapping that begins at addr or above. A file may have many
+// thousands.
+func (s *share) from(addr uintptr) int {
+	i, _ := slices.BinarySearchFunc(s.maps, addr, func(m *mapping, addr uintptr) int {
+		if m.addr < addr {
+			return -1
+		}
+		return 1
+	})
+	return i
+}
+
+func (s *share) add(m *mapping) { s.maps = slices.Insert(s.maps, s.from(m.addr), m) }
+
+func (s *share) drop(m *mapping) {
+	i := s.from(m.addr)
+	s.maps = slices.Delete(s.maps, i, i+1)
 }

@@ -11,7 +11,7 @@ type share struct {
 	next   uintptr // unused memory of the last arena
 	left   int     // pages of it
 	spare  []*page // given back by truncate
-	maps   []*mapping
+	maps   []*mapping // by address
 	quiet  bool // show is called once for many pages
 }
 
@@ -145,9 +145,8 @@ func (m *mapping) show(pages Pages, i, end int64, src uintptr) Errno {
 // grown gives the pages that a growing file has now and mappings cover their
 // memory. Without memory they stay inaccessible.
 func (s *share) grown(d *blob, old int64) {
-	end := pagesOf(d.size)
 	for _, m := range s.maps {
-		s.present(d, max(m.first, old/pageSize), min(m.first+m.n, end))
+		s.present(d, m, max(m.first, old/pageSize))
 	}
 }
 
@@ -164,9 +163,11 @@ func (s *share) shrunk(d *blob, size int64) {
 
 func pagesOf(size int64) int64 { return (size + pageSize - 1) / pageSize }
 
-// present puts pages [i, end) into shared memory and shows them, in runs: one
-// call to the host for many pages.
-func (s *share) present(d *blob, i, end int64) Errno {
+// present puts the pages of a mapping from page i of the file on, as far as the
+// file goes, into shared memory and shows them there, in runs: one call to the
+// host for many pages. What other mappings cover they show already.
+func (s *share) present(d *blob, m *mapping, i int64) Errno {
+	end := min(m.first+m.n, pagesOf(d.size))
 	if i >= end {
 		return 0
 	}
@@ -186,7 +187,7 @@ func (s *share) present(d *blob, i, end int64) Errno {
 			return ENOMEM
 		}
 	}
-	return s.showRuns(d, i, end)
+	return s.showRuns(d, m, i, end)
 }
 
 // adopt makes sure that page j is there and shared.
@@ -205,14 +206,14 @@ func (s *share) adopt(d *blob, j int64) bool {
 }
 
 // showRuns shows pages [i, end), each run of neighbours at once.
-func (s *share) showRuns(d *blob, i, end int64) Errno {
+func (s *share) showRuns(d *blob, m *mapping, i, end int64) Errno {
 	for i < end {
 		p := d.page(i)
 		j := i + 1
 		for j < end && addrOf(d.page(j)) == addrOf(p)+uintptr(j-i)*pageSize {
 			j++
 		}
-		if e := s.show(i, j, p); e != 0 {
+		if e := m.show(s.pages, i, j, addrOf(p)); e != 0 {
 			return e
 		}
 		i = j
