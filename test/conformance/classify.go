@@ -99,7 +99,7 @@ func lastMatch(lines []string, pattern *regexp.Regexp) string {
 func withNext(lines []string, i int) string {
 	line := strings.TrimSpace(lines[i])
 	if strings.HasSuffix(line, ":") && i+1 < len(lines) {
-		line += " " + strings.TrimSpace(lines[i+1])
+		line = strings.TrimSpace(line + " " + strings.TrimSpace(lines[i+1]))
 	}
 	return line
 }

@@ -19,6 +19,7 @@ type command struct {
 	env   []string // beside those of this process
 	args  []string
 	limit time.Duration
+	merge bool // stderr is read like stdout
 }
 
 // ending is how a command ended.
@@ -40,9 +41,11 @@ func (c command) run(ctx context.Context, each func(line []byte)) (ending, error
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 10 * time.Second
 	stderr := &clippedWriter{}
-	cmd.Stderr = stderr
 	out, in := io.Pipe()
-	cmd.Stdout = in
+	cmd.Stdout, cmd.Stderr = in, stderr
+	if c.merge {
+		cmd.Stderr = in
+	}
 	read := make(chan struct{})
 	go func() { defer close(read); eachLine(out, each) }()
 	err := cmd.Run()

@@ -161,8 +161,8 @@ func TestPercent(t *testing.T) {
 
 func TestScrub(t *testing.T) {
 	l := &lab{goroot: "/opt/go", out: "/x/out/conformance"}
-	got := l.scrub("/opt/go/src/a.go /any/cache/pvrun/goroot/go1.26.8-0123abcd/src/b.go /x/out/conformance/m/c.go 0xc0001234")
-	if want := "$GOROOT/src/a.go $GOROOT/src/b.go m/c.go 0x…"; got != want {
+	got := l.scrub("/opt/go/src/a.go /any/cache/pvrun/goroot/go1.26.8-0123abcd/src/b.go ../../../../opt/go/test/c.go /x/out/conformance/m/c.go 0xc0001234 10.1.2.3:53")
+	if want := "$GOROOT/src/a.go $GOROOT/src/b.go $GOROOT/test/c.go m/c.go 0x… 10.…:53"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

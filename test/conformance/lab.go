@@ -19,6 +19,8 @@ type lab struct {
 	vm      []string // pvrun's own flags
 	flags   []string // of go test, for both sides
 	rounds  int
+	gocache string
+	fetches bool // modules that are not there
 }
 
 // newLab looks up the tools. With an empty pvrun there will be only a stand-in.
@@ -31,11 +33,12 @@ func newLab(ctx context.Context, out, pvrun string, vm []string) (*lab, error) {
 	if err := l.makeModule(); err != nil {
 		return nil, err
 	}
-	env, err := l.goCommand("env", "GOROOT", "GOVERSION").output(ctx)
+	env, err := l.goCommand("env", "GOROOT", "GOVERSION", "GOCACHE").output(ctx)
 	if err != nil {
 		return nil, err
 	}
-	l.goroot, l.version, _ = strings.Cut(strings.TrimSpace(env), "\n")
+	lines := append(strings.Split(env, "\n"), "", "")
+	l.goroot, l.version, l.gocache = lines[0], lines[1], lines[2]
 	if pvrun == "" {
 		return l, nil
 	}
@@ -65,12 +68,20 @@ func (l *lab) makeModule() error {
 
 func (l *lab) module() string { return filepath.Join(l.out, "module") }
 
-// environment makes runs of different people alike. An empty GOFLAGS would be
-// none: the go command would look in its configuration file.
-var environment = []string{"CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOTOOLCHAIN=local", "GOWORK=off", "GODEBUG=", "GOEXPERIMENT="}
+// environment is what makes runs of different people alike. An empty GOFLAGS
+// would be none: the go command would look in its configuration file. Here,
+// pvrun has a cache of its own, so that what is built once only does not fill
+// the user's.
+func (l *lab) environment(s side) []string {
+	env := []string{"CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOTOOLCHAIN=local", "GOWORK=off", "GODEBUG=", "GOEXPERIMENT="}
+	if s == here {
+		env = append(env, "XDG_CACHE_HOME="+filepath.Join(l.out, "cache"), "GOCACHE="+l.gocache)
+	}
+	return env
+}
 
 func (l *lab) goCommand(args ...string) command {
-	return command{dir: l.module(), env: environment, args: append([]string{"go"}, args...)}
+	return command{dir: l.module(), env: l.environment(native), args: append([]string{"go"}, args...)}
 }
 
 // key is all that a unit's result on a side depends on.

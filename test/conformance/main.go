@@ -135,6 +135,7 @@ func (o *options) lab(ctx context.Context) (*lab, error) {
 		return nil, err
 	}
 	l.rounds = o.rounds
+	l.fetches = !o.reportOnly && slices.Contains(strings.Split(o.sections, ","), "modules")
 	if o.short || o.sample {
 		l.flags = []string{"-short"}
 	}

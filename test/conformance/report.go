@@ -153,7 +153,12 @@ func percent(n, of int) string {
 func (l *lab) scrub(text string) string {
 	home, _ := os.UserHomeDir()
 	cwd, _ := os.Getwd()
+	relative, _ := filepath.Rel(l.module(), l.goroot) // as the go command shortens names
 	text = derived.ReplaceAllString(text, "$$GOROOT")
-	r := strings.NewReplacer(l.goroot+"/", "$GOROOT/", l.out+"/", "", cwd+"/", "", home+"/", "~/")
-	return address.ReplaceAllString(r.Replace(text), "0x…")
+	for _, place := range [][2]string{{relative, "$GOROOT/"}, {l.goroot, "$GOROOT/"}, {l.out, ""}, {cwd, ""}, {home, "~/"}} {
+		if len(place[0]) > 1 {
+			text = strings.ReplaceAll(text, place[0]+"/", place[1])
+		}
+	}
+	return private.ReplaceAllString(address.ReplaceAllString(text, "0x…"), "$1.…")
 }

@@ -13,6 +13,8 @@ var (
 	// derived matches the Go tree that images are built with.
 	derived = regexp.MustCompile(`/[^\s:]*/pvrun/goroot/go[^/\s]+`)
 	address = regexp.MustCompile(`\b0x[0-9a-f]{5,}\b`)
+	// private matches network addresses that only mean something locally.
+	private = regexp.MustCompile(`\b(10|192\.168|172\.\d\d)(\.\d+){2,3}\b`)
 )
 
 // page is a Markdown document being written.
@@ -195,7 +197,7 @@ func (r *report) rest(p *page) {
 		p.f("- %s %s %s", e.pkg, e.test, e.capability)
 	}
 	if len(r.notRun) > 0 {
-		p.f("\n## Not run\n\n%s", strings.Join(r.notRun, ", "))
+		p.f("\n## Not run\n\n%d, of these %s", len(r.notRun), strings.Join(r.notRun[:min(20, len(r.notRun))], ", "))
 	}
 	if r.otherKey > 0 {
 		p.f("\n%d results are of another build of pvrun, another Go or other flags.", r.otherKey)

@@ -25,6 +25,8 @@ type section struct {
 
 var sections = []section{
 	{"std", stdUnits},
+	{"goroot", programUnits},
+	{"modules", moduleUnits},
 }
 
 func sectionNames() (names []string) {

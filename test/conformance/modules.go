@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+//go:embed modules.txt
+var modulesText string
+
+// module is a line of modules.txt.
+type module struct {
+	path, version, sum string
+	packages           []string // patterns
+}
+
+func parseModules(text string) (list []module, err error) {
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) == 0 || f[0] == "#" {
+			continue
+		}
+		if len(f) < 3 || !strings.HasPrefix(f[2], "h1:") {
+			return nil, fmt.Errorf("modules.txt: %q: want MODULE VERSION SUM [PACKAGES]", line)
+		}
+		m := module{f[0], f[1], f[2], f[3:]}
+		if len(m.packages) == 0 {
+			m.packages = []string{"./..."}
+		}
+		list = append(list, m)
+	}
+	return list, nil
+}
+
+func (m module) name() string { return m.path + "@" + m.version }
+
+// moduleUnits are the packages of the modules that have tests. What is not to
+// be run is not fetched for that: its module is then all that is known.
+func moduleUnits(ctx context.Context, l *lab) (units []unit, err error) {
+	list, err := parseModules(modulesText)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range list {
+		dir := filepath.Join(l.out, "modules", strings.ReplaceAll(m.name(), "/", "+"), "src")
+		if _, err := os.Stat(dir); err != nil && !l.fetches {
+			units = append(units, l.testUnit("modules", m.path, m.path, dir, ""))
+			continue
+		} else if err != nil {
+			if err := m.fetch(ctx, l, dir); err != nil {
+				return nil, fmt.Errorf("fetch %s: %w", m.name(), err)
+			}
+		}
+		packages, err := l.packagesIn(ctx, dir, m.packages)
+		if err != nil {
+			return nil, fmt.Errorf("list the packages of %s: %w", m.name(), err)
+		}
+		for _, pkg := range packages {
+			units = append(units, l.testUnit("modules", m.path, pkg, dir, m.name()+" "+m.sum))
+		}
+	}
+	return units, nil
+}
+
+func (l *lab) packagesIn(ctx context.Context, dir string, patterns []string) ([]string, error) {
+	c := l.goCommand(append([]string{"list", "-f", withTests}, patterns...)...)
+	c.dir = dir
+	out, err := c.output(ctx)
+	return strings.Fields(out), err
+}
+
+// fetch copies a module from the cache of the go command, which checks it, to
+// dir, where it is the main module and tests may write.
+func (m module) fetch(ctx context.Context, l *lab, dir string) error {
+	out, err := l.goCommand("mod", "download", "-json", m.name()).output(ctx)
+	if err != nil {
+		return err
+	}
+	var got struct{ Dir, Sum string }
+	if err := json.Unmarshal([]byte(out), &got); err != nil {
+		return err
+	}
+	if got.Sum != m.sum {
+		return fmt.Errorf("its sum is %s, but %s in modules.txt", got.Sum, m.sum)
+	}
+	tmp := filepath.Join(filepath.Dir(dir), "tmp")
+	if err := os.RemoveAll(tmp); err != nil {
+		return err
+	}
+	if err := os.CopyFS(tmp, os.DirFS(got.Dir)); err != nil {
+		return err
+	}
+	return os.Rename(tmp, dir)
+}

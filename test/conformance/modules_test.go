@@ -1,0 +1,58 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestModulesFile(t *testing.T) {
+	list, err := parseModules(modulesText)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list) < 10 {
+		t.Errorf("got %d modules, want ten or more", len(list))
+	}
+	for _, bad := range []string{"example.com/m v1.0.0", "example.com/m v1.0.0 ./..."} {
+		if _, err := parseModules(bad); err == nil {
+			t.Errorf("%q: got no error", bad)
+		}
+	}
+}
+
+// A module is copied once, whole and writable, and only with the right sum.
+func TestFetch(t *testing.T) {
+	cached := tree(t, "go.mod: module example.com/m\n", "sub/a_test.go: package sub\n")
+	if err := os.Chmod(filepath.Join(cached, "go.mod"), 0o444); err != nil {
+		t.Fatal(err)
+	}
+	// It stands in for the go command.
+	bin := tree(t, "go: #!/bin/sh\necho '{\"Dir\": \""+cached+"\", \"Sum\": \"h1:good\"}'\n")
+	if err := os.Chmod(filepath.Join(bin, "go"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	l := &lab{out: t.TempDir()}
+	if err := l.makeModule(); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(l.out, "modules", "m", "src")
+	err := module{path: "example.com/m", version: "v1.0.0", sum: "h1:bad"}.fetch(t.Context(), l, dir)
+	if err == nil || !strings.Contains(err.Error(), "h1:bad") {
+		t.Errorf("a wrong sum: got %v", err)
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("a wrong sum: the module is there")
+	}
+	if err := (module{path: "example.com/m", version: "v1.0.0", sum: "h1:good"}).fetch(t.Context(), l, dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), nil, 0o666); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "sub", "a_test.go")); err != nil {
+		t.Error(err)
+	}
+}
