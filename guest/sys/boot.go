@@ -25,6 +25,7 @@ func files() *fs.FS {
 	defer bootFiles.Unlock()
 	if theFiles.Load() == nil {
 		theFiles.Store(fs.New(host()))
+		hearRuntime()
 	}
 	return theFiles.Load()
 }

@@ -6,7 +6,9 @@ import (
 	"github.com/pvrun/pvrun/guest"
 )
 
-func init() {
+// hearRuntime has the runtime's own writes come here. It is called with the first
+// file system call, before which there is no descriptor to write to.
+func hearRuntime() {
 	guest.OnWritten = drain
 	guest.OnCrashFD = func(fd uintptr) {
 		stream := 0
