@@ -35,6 +35,7 @@ type runFlags struct {
 	envFile string
 	memory  sizeValue
 	rootfs  string
+	shares  shareFlags
 	dir     string
 	timeout time.Duration
 	stats   string
@@ -60,6 +61,7 @@ func newRun(s streams) *cobra.Command {
 	f.StringVar(&r.envFile, "env-file", "", "set what `FILE` says, a NAME=VALUE a line")
 	f.VarP(&r.memory, "memory", "m", "`SIZE` of the machine's memory")
 	f.StringVar(&r.rootfs, "rootfs", "", "use `DIR` as root file system in place of the image's own")
+	f.Var(&r.shares, "share", "show the program a folder, `HOST[:GUEST[:rw]]`: at GUEST, or where HOST is; read-only without :rw; may be repeated")
 	f.StringVarP(&r.dir, "workdir", "w", "/", "`DIR` in the guest that the program starts in; made if it is missing")
 	f.DurationVar(&r.timeout, "timeout", 0, "end the machine after `DURATION` such as 10s")
 	f.StringVar(&r.stats, "stats", "", "write what was counted and timed to `FILE` as JSON; - for a table on stderr")
@@ -98,6 +100,12 @@ func (r *runFlags) run(ctx context.Context, args []string) error {
 		return err
 	}
 	cfg.Args = append([]string{argv0(pkg)}, rest...)
+	shares, done, err := openShares(r.shares)
+	if err != nil {
+		return err
+	}
+	defer done()
+	cfg.Shares = shares
 	return r.start(ctx, cfg)
 }
 

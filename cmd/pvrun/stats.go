@@ -37,7 +37,7 @@ func (r *runFlags) writeStats(stats hv.Stats, code int) error {
 	return nil
 }
 
-// cause is err without the name of a temporary file.
+// cause is err without the operation and the name of the file.
 func cause(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
