@@ -90,8 +90,14 @@ func TestTimeout(t *testing.T) {
 // readStats runs a case with --stats FILE.
 func readStats(t *testing.T, p *program, args ...string) (hv.Stats, outcome) {
 	t.Helper()
+	return readStatsWith(t, nil, p, args...)
+}
+
+// readStatsWith is readStats with more flags.
+func readStatsWith(t *testing.T, flags []string, p *program, args ...string) (hv.Stats, outcome) {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "stats.json")
-	got := run(t, p, []string{"--stats", file}, args...)
+	got := run(t, p, append(flags, "--stats", file), args...)
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
