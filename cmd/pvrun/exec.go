@@ -35,7 +35,7 @@ binary name are written to the host.
 // execRun is one `pvrun exec`.
 type execRun struct {
 	runFlags
-	shares   []string
+	shares   shareFlags
 	writable bool
 }
 
@@ -63,7 +63,7 @@ func (x *execRun) addFlags(cmd *cobra.Command, writable string) {
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.VarP(&x.memory, "memory", "m", "`SIZE` of a machine's memory")
-	f.StringArrayVar(&x.shares, "share", nil, "show a folder of the host, as for pvrun run: `HOST[:GUEST[:rw]]`")
+	f.Var(&x.shares, "share", "show a folder of the host, as for pvrun run: `HOST[:GUEST[:rw]]`")
 	f.BoolVar(&x.writable, "writable", false, writable)
 }
 
@@ -93,11 +93,11 @@ func (x *execRun) run(ctx context.Context, args []string) error {
 	if cfg.RootFS, err = build.PackFolders(p.folders); err != nil {
 		return err
 	}
-	shares, closeShares, err := openFolders(p.shared)
+	shares, done, err := openShares(p.with(x.shares))
 	if err != nil {
 		return err
 	}
-	defer closeShares()
+	defer done()
 	cfg.Shares = shares
 	err = x.start(ctx, cfg)
 	if more := out.deliver(); err == nil {

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/pvrun/pvrun/build"
-	"github.com/pvrun/pvrun/hv"
 )
 
 // places are what a program of `go test` sees of the host: folders at the same
@@ -20,31 +19,7 @@ type places struct {
 	host    string // the same, on the host
 	env     []string
 	folders []string // in the guest, empty and in memory
-	shared  []folder
-}
-
-// folder is a folder of the host in the guest.
-type folder struct {
-	host, guest string
-	writable    bool
-}
-
-// openFolders opens what a machine shall share.
-func openFolders(list []folder) (shares []hv.Share, closeAll func(), err error) {
-	closeAll = func() {
-		for _, s := range shares {
-			s.Root.Close()
-		}
-	}
-	for _, f := range list {
-		root, err := os.OpenRoot(f.host)
-		if err != nil {
-			closeAll()
-			return nil, nil, fmt.Errorf("share %s: %w", f.host, err)
-		}
-		shares = append(shares, hv.Share{Root: root, Guest: f.guest, Writable: f.writable})
-	}
-	return shares, closeAll, nil
+	shared  []shareFlag
 }
 
 // newPlaces begins with the environment. Inside a derived tree the program
@@ -91,7 +66,15 @@ func (p *places) share(dir string, writable bool) {
 			return
 		}
 	}
-	p.shared = append(p.shared, folder{dir, dir, writable})
+	p.shared = append(p.shared, shareFlag{dir, dir, writable})
+}
+
+// with is what is shared, and in its place what the command line shares there.
+func (p *places) with(list []shareFlag) []shareFlag {
+	all := slices.DeleteFunc(slices.Clone(p.shared), func(s shareFlag) bool {
+		return slices.ContainsFunc(list, func(f shareFlag) bool { return f.guest == s.guest })
+	})
+	return append(all, list...)
 }
 
 func (p *places) getenv(name string) string {

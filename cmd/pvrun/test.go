@@ -90,9 +90,28 @@ func toolchain(ctx context.Context, dir string) (build.Toolchain, error) {
 	return tools, err
 }
 
-// execFlags checks flags of pvrun exec.
+// execFlags are flags of pvrun exec, checked, with paths that lead to the same
+// folders from everywhere: go test runs a test in its package's.
 func execFlags(own []string) ([]string, error) {
-	return own, newExec(streams{}).Flags().Parse(own)
+	var x execRun
+	cmd := &cobra.Command{}
+	x.addFlags(cmd, "")
+	if err := cmd.Flags().Parse(own); err != nil {
+		return nil, err
+	}
+	list := []string{"--memory=" + x.memory.String()}
+	for _, f := range x.shares {
+		host, err := filepath.Abs(f.host)
+		if err != nil {
+			return nil, err
+		}
+		f.host = host
+		list = append(list, "--share="+f.String())
+	}
+	if x.writable {
+		list = append(list, "--writable")
+	}
+	return list, nil
 }
 
 // execCommand is what go test starts in a binary's place (`go help run`,

@@ -78,10 +78,19 @@ func TestTestCommand(t *testing.T) {
 	if run := asked[len(asked)-3]; !strings.HasPrefix(run, "-exec=") || !strings.HasSuffix(run, " exec --memory=2g") {
 		t.Errorf("got %s", run)
 	}
+	here, err := filepath.Abs("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pvrunCommand(t, "test", "--share", "testdata", "--share=testdata:/x:rw", "--writable")
+	if run := asked[len(asked)-1]; !strings.HasSuffix(run, " exec --memory=4g --share="+here+":"+here+" --share="+here+":/x:rw --writable") {
+		t.Errorf("a test runs in another folder: got %s", run)
+	}
 	for args, want := range map[string]string{
-		"-m 12x .":  "invalid argument \"12x\" for \"-m, --memory\" flag",
-		"-race .":   "-race is not supported: ",
-		"-C none .": "no such file or directory",
+		"-share x:y .": "y: where the program sees it must be an absolute path",
+		"-m 12x .":     "invalid argument \"12x\" for \"-m, --memory\" flag",
+		"-race .":      "-race is not supported: ",
+		"-C none .":    "no such file or directory",
 	} {
 		code, _, stderr := pvrunCommand(t, append([]string{"test"}, strings.Fields(args)...)...)
 		if code == 0 || !strings.Contains(stderr, want) || strings.Count(stderr, "\n") != 1 {
@@ -125,7 +134,7 @@ func TestPlaces(t *testing.T) {
 
 	p := newPlaces(pkg, env)
 	p.program(filepath.Join(work, "x.test"), true)
-	want := []folder{
+	want := []shareFlag{
 		{filepath.Join(top, "go"), filepath.Join(top, "go"), false},
 		{filepath.Join(top, "derived"), filepath.Join(top, "derived"), false},
 		{tmp, tmp, true}, {cover, cover, true}, {work, work, false},
@@ -162,7 +171,7 @@ func TestOutbox(t *testing.T) {
 	if !slices.Equal(o.args, want) {
 		t.Errorf("got %q, want %q", o.args, want)
 	}
-	if last := p.shared[len(p.shared)-1]; last != (folder{o.dir, o.dir, true}) {
+	if last := p.shared[len(p.shared)-1]; last != (shareFlag{o.dir, o.dir, true}) {
 		t.Errorf("shared %+v", last)
 	}
 	if err := os.WriteFile(filepath.Join(o.dir, "memprofile"), []byte("mem"), 0o666); err != nil {
