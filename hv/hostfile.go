@@ -1,6 +1,8 @@
 package hv
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"io/fs"
@@ -8,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/pvrun/pvrun/hypercall"
+	"golang.org/x/sys/unix"
 )
 
 // hostFiles are the files that the guest has open in the shared folders. All
@@ -20,8 +23,8 @@ type hostFiles struct {
 type hostHandle struct {
 	f       *os.File
 	share   uint32
-	entries []fs.DirEntry // of a directory, read and not yet told
-	appends bool          // opened with HostFileAPPEND: writes go to the end
+	entries []byte // of a directory, read and not yet told
+	appends bool   // opened with HostFileAPPEND: writes go to the end
 }
 
 // maxHostFiles bounds what one guest may have open.
@@ -157,29 +160,27 @@ func (vm *VM) hostTransfer(h *hostHandle, a *hypercall.HostFileArgs) (n int64) {
 	return n
 }
 
-// readdirStep is how many entries are held for one handle: a folder may have
-// millions, and a guest a thousand handles.
-const readdirStep = 128
+// readdirStep is how much of a folder is held for one handle, in bytes: a
+// folder may have millions of entries, and a guest a thousand handles.
+const readdirStep = 8 << 10
 
 // hostReaddir fills the buffer with whole records.
 func (vm *VM) hostReaddir(h *hostHandle, a *hypercall.HostFileArgs) int64 {
 	var out []byte
 	for {
 		if len(h.entries) == 0 {
-			list, err := h.f.ReadDir(readdirStep)
-			if err != nil && err != io.EOF && len(out) == 0 {
+			if err := h.readEntries(); err != nil && len(out) == 0 {
 				return fileStatus(err)
 			}
-			if h.entries = list; len(list) == 0 {
+			if len(h.entries) == 0 {
 				break
 			}
 		}
-		r := direntRecord(h.entries[0])
+		r, rest := h.record()
 		if uint64(len(out)+len(r)) > a.BufLen {
 			break
 		}
-		out = append(out, r...)
-		h.entries = h.entries[1:]
+		out, h.entries = append(out, r...), rest
 	}
 	if len(out) == 0 && len(h.entries) > 0 {
 		return failed(hypercall.EINVAL)
@@ -187,14 +188,44 @@ func (vm *VM) hostReaddir(h *hostHandle, a *hypercall.HostFileArgs) int64 {
 	return vm.reply(a, out)
 }
 
-func direntRecord(d fs.DirEntry) []byte {
-	head := hypercall.HostFileDirent{Type: linuxMode(d.Type()) & syscall.S_IFMT, NameLen: uint32(len(d.Name()))}
-	if info, err := d.Info(); err == nil {
-		head.Ino = info.Sys().(*syscall.Stat_t).Ino
+// readEntries reads some entries as the kernel has them: package os would ask
+// for the inode number of each.
+func (h *hostHandle) readEntries() (err error) {
+	b := make([]byte, readdirStep)
+	withFD(h.f, func(fd int) {
+		var n int
+		if n, err = unix.Getdents(fd, b); err == nil {
+			h.entries = b[:n]
+		}
+	})
+	return err
+}
+
+// record is the first entry as the guest gets it, none for "." and "..", and the
+// entries after it. Entries are struct linux_dirent64 (getdents(2)).
+func (h *hostHandle) record() (record, rest []byte) {
+	le := binary.LittleEndian
+	n := int(le.Uint16(h.entries[16:]))
+	e, rest := h.entries[:n], h.entries[n:]
+	name := e[19:]
+	name = name[:bytes.IndexByte(name, 0)]
+	if string(name) == "." || string(name) == ".." {
+		return nil, rest
 	}
-	b := append([]byte(nil), bytesOf(&head)...)
-	b = append(b, d.Name()...)
-	return append(b, make([]byte, -len(b)&7)...)
+	head := hypercall.HostFileDirent{Ino: le.Uint64(e), Type: uint32(e[18]) << 12, NameLen: uint32(len(name))}
+	if head.Type == 0 {
+		head.Type = h.typeOf(string(name))
+	}
+	record = append(record, bytesOf(&head)...)
+	record = append(record, name...)
+	return append(record, make([]byte, -len(record)&7)...), rest
+}
+
+// typeOf asks for what a file system does not say with the name.
+func (h *hostHandle) typeOf(name string) uint32 {
+	var st unix.Stat_t
+	withFD(h.f, func(fd int) { _ = unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
+	return st.Mode & unix.S_IFMT
 }
 
 func attr(st fs.FileInfo) []byte {
@@ -206,24 +237,6 @@ func attr(st fs.FileInfo) []byte {
 		Mode: sys.Mode, NLink: uint32(sys.Nlink), UID: sys.Uid, GID: sys.Gid,
 	}
 	return append([]byte(nil), bytesOf(&a)...)
-}
-
-func linuxMode(m fs.FileMode) uint32 {
-	switch {
-	case m&fs.ModeDir != 0:
-		return syscall.S_IFDIR
-	case m&fs.ModeSymlink != 0:
-		return syscall.S_IFLNK
-	case m&fs.ModeNamedPipe != 0:
-		return syscall.S_IFIFO
-	case m&fs.ModeSocket != 0:
-		return syscall.S_IFSOCK
-	case m&fs.ModeCharDevice != 0:
-		return syscall.S_IFCHR
-	case m&fs.ModeDevice != 0:
-		return syscall.S_IFBLK
-	}
-	return syscall.S_IFREG
 }
 
 // fileStatus turns an error of package os into a call's result.
