@@ -75,10 +75,12 @@ func (l *lab) module() string { return filepath.Join(l.out, "module") }
 func (l *lab) environment(s side) []string {
 	env := []string{"CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOTOOLCHAIN=local", "GOWORK=off", "GODEBUG=", "GOEXPERIMENT="}
 	if s == here {
-		env = append(env, "XDG_CACHE_HOME="+filepath.Join(l.out, "cache"), "GOCACHE="+l.gocache)
+		env = append(env, "XDG_CACHE_HOME="+l.cache(), "GOCACHE="+l.gocache)
 	}
 	return env
 }
+
+func (l *lab) cache() string { return filepath.Join(l.out, "cache") }
 
 func (l *lab) goCommand(args ...string) command {
 	return command{dir: l.module(), env: l.environment(native), args: append([]string{"go"}, args...)}

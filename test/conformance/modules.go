@@ -95,5 +95,11 @@ func (m module) fetch(ctx context.Context, l *lab, dir string) error {
 	if err := os.CopyFS(tmp, os.DirFS(got.Dir)); err != nil {
 		return err
 	}
+	// Some modules do not have the sums of all that their tests need.
+	c := l.goCommand(append([]string{"list", "-mod=mod", "-test", "-deps"}, m.packages...)...)
+	c.dir = tmp
+	if _, err := c.output(ctx); err != nil {
+		return err
+	}
 	return os.Rename(tmp, dir)
 }

@@ -39,14 +39,16 @@ func TestFetch(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(l.out, "modules", "m", "src")
-	err := module{path: "example.com/m", version: "v1.0.0", sum: "h1:bad"}.fetch(t.Context(), l, dir)
+	m := module{path: "example.com/m", version: "v1.0.0", sum: "h1:bad"}
+	err := m.fetch(t.Context(), l, dir)
 	if err == nil || !strings.Contains(err.Error(), "h1:bad") {
 		t.Errorf("a wrong sum: got %v", err)
 	}
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("a wrong sum: the module is there")
 	}
-	if err := (module{path: "example.com/m", version: "v1.0.0", sum: "h1:good"}).fetch(t.Context(), l, dir); err != nil {
+	m.sum = "h1:good"
+	if err := m.fetch(t.Context(), l, dir); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "go.mod"), nil, 0o666); err != nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestParseRecipe(t *testing.T) {
@@ -124,5 +125,26 @@ func TestTrial(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(l.out, "goroot", "work-*")); left != nil {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestPrune(t *testing.T) {
+	l := &lab{out: tree(t, "cache/pvrun/link/old/image: x", "cache/pvrun/link/new/image: x", "cache/pvrun/goroot/go1/x: x")}
+	link := filepath.Join(l.cache(), "pvrun", "link")
+	hourAgo := time.Now().Add(-time.Hour)
+	for _, dir := range []string{filepath.Join(link, "old"), filepath.Join(l.cache(), "pvrun", "goroot", "go1")} {
+		if err := os.Chtimes(dir, hourAgo, hourAgo); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.prune(time.Now().Add(-time.Minute))
+	var left []string
+	for _, dir := range []string{"goroot/go1", "link/new", "link/old"} {
+		if _, err := os.Stat(filepath.Join(l.cache(), "pvrun", dir)); err == nil {
+			left = append(left, dir)
+		}
+	}
+	if got, want := strings.Join(left, " "), "goroot/go1 link/new"; got != want {
+		t.Errorf("left: got %s, want %s", got, want)
 	}
 }

@@ -138,7 +138,14 @@ func (r *report) answers() []string {
 			std.units, percent(std.passed, std.native), std.passed, std.native),
 		fmt.Sprintf("- With the %d that need one, it is %s (%d of %d).",
 			network.units, percent(both.passed, both.native), both.passed, both.native),
+		r.sections[2].answer("Of the programs of $GOROOT/test"),
+		r.sections[3].answer("Of the tests of well-known modules"),
 	}
+}
+
+func (p *part) answer(of string) string {
+	t := p.sum()
+	return fmt.Sprintf("- %s that pass natively, %s pass here (%d of %d).", of, percent(t.passed, t.native), t.passed, t.native)
 }
 
 // percent never rounds up to a hundred.

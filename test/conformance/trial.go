@@ -32,6 +32,7 @@ func (t *trial) run(ctx context.Context) (*result, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
+	defer t.prune(time.Now().Add(-2 * buildTime))
 	sources := filepath.Join(dir, "src")
 	if err := os.Mkdir(sources, 0o777); err != nil {
 		return nil, err
@@ -56,6 +57,17 @@ func (t *trial) run(ctx context.Context) (*result, error) {
 		return res, nil
 	}
 	return res, t.execute(ctx, binary, res)
+}
+
+// prune removes from pvrun's cache the programs that were built before. None of
+// them is built twice.
+func (l *lab) prune(before time.Time) {
+	list, _ := filepath.Glob(filepath.Join(l.cache(), "pvrun", "link", "*"))
+	for _, dir := range list {
+		if info, err := os.Stat(dir); err == nil && info.ModTime().Before(before) {
+			os.RemoveAll(dir)
+		}
+	}
 }
 
 func (t *trial) buildArgs(out, target string) []string {
