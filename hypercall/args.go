@@ -55,13 +55,13 @@ const (
 
 // Flags of HostFileOpen; exactly one of the first three access modes.
 const (
-	HostFileRDONLY   = 0
-	HostFileWRONLY   = 1
-	HostFileRDWR     = 2
-	HostFileCREATE   = 0x40
-	HostFileEXCL     = 0x80
-	HostFileTRUNC    = 0x200
-	HostFileAPPEND   = 0x400
+	HostFileRDONLY = 0
+	HostFileWRONLY = 1
+	HostFileRDWR   = 2
+	HostFileCREATE = 0x40
+	HostFileEXCL   = 0x80
+	HostFileTRUNC  = 0x200
+	HostFileAPPEND = 0x400
 
 	HostFileDIRECTORY = 0x10000
 	HostFileNOFOLLOW  = 0x20000
