@@ -178,10 +178,21 @@ func (d *dir) empty() bool {
 	return len(d.byName) == 0
 }
 
+// same is whether two inodes are one file: a folder of the host's that was
+// forgotten and met again has a second one.
+func (n *inode) same(o *inode) bool {
+	if n == o {
+		return true
+	}
+	a, isHost := n.body.(*hostNode)
+	b, both := o.body.(*hostNode)
+	return isHost && both && a.m == b.m && a.identity() == b.identity()
+}
+
 // within is whether n is top or lies below it.
 func (n *inode) within(top *inode) bool {
 	for {
-		if n == top {
+		if n.same(top) {
 			return true
 		}
 		if n.dir.parent == n || n.dir.parent == nil {

@@ -103,13 +103,10 @@ func (d *hostDir) meet(name string, a *HostAttr, opened bool) *inode {
 			n = old
 		} else {
 			n.dir.parent, n.dir.name = d.n, name
-			if d.known == nil {
-				d.known = make(map[string]*inode)
-			}
-			d.known[name] = n
+			d.m.remember(d, name, n)
 		}
 	} else {
-		delete(d.known, name)
+		d.m.dismiss(d, name)
 		if old := d.m.open[id]; old != nil && old.typ == fresh.typ {
 			n = old
 		}
@@ -125,7 +122,7 @@ func (d *hostDir) meet(name string, a *HostAttr, opened bool) *inode {
 // forget drops a known directory.
 func (d *hostDir) forget(name string) {
 	d.m.mu.Lock()
-	delete(d.known, name)
+	d.m.dismiss(d, name)
 	d.m.mu.Unlock()
 }
 
@@ -217,7 +214,7 @@ func (d *hostDir) remove(name string, n *inode) Errno {
 func (d *hostDir) lost(name string, n *inode) {
 	d.m.mu.Lock()
 	defer d.m.mu.Unlock()
-	delete(d.known, name)
+	d.m.dismiss(d, name)
 	if h := n.body.(*hostNode); h.parent == d.h && h.name == name {
 		h.gone = true
 	}
@@ -241,21 +238,18 @@ func (d *hostDir) rename(from, to *place) Errno {
 	}
 	h := from.node.body.(*hostNode)
 	if to.node != nil {
-		if to.node.body.(*hostNode).id == h.id {
+		if to.node.same(from.node) {
 			return 0 // two names of one file: nothing has happened
 		}
 		other.lost(to.name, to.node)
 	}
 	d.m.mu.Lock()
 	defer d.m.mu.Unlock()
-	delete(d.known, from.name)
+	d.m.dismiss(d, from.name)
 	h.parent, h.name = other.h, to.name
 	if from.node.isDir() {
 		from.node.dir.parent, from.node.dir.name = other.n, to.name
-		if other.known == nil {
-			other.known = make(map[string]*inode)
-		}
-		other.known[to.name] = from.node
+		d.m.remember(other, to.name, from.node)
 	}
 	return 0
 }

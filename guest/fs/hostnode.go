@@ -66,9 +66,13 @@ func (h *hostNode) refresh(f *file) Errno {
 
 // is tells whether attributes are of the same file.
 func (h *hostNode) is(a *HostAttr) bool {
+	return h.identity() == hostID{a.Dev, a.Ino} && h.n.typ == a.Mode&S_IFMT
+}
+
+func (h *hostNode) identity() hostID {
 	h.m.mu.Lock()
 	defer h.m.mu.Unlock()
-	return h.id == hostID{a.Dev, a.Ino} && h.n.typ == a.Mode&S_IFMT
+	return h.id
 }
 
 func (h *hostNode) extent() (size, blocks int64) { return h.size, h.blocks }

@@ -1,7 +1,9 @@
 package fs
 
 import (
+	"math/rand"
 	"os"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -164,6 +166,62 @@ func TestShareHandles(t *testing.T) {
 	want(t, "folder", second(s.Open(AT_FDCWD, "/s/d", O_RDONLY, 0)), EMFILE)
 	s.Close(dup)
 	s.Close(again)
+}
+
+// TestShareAtOnce: many goroutines on the same few names, for the race detector
+// and for what is left afterwards.
+func TestShareAtOnce(t *testing.T) {
+	defer func(n int) { maxKnown = n }(maxKnown)
+	maxKnown = 3
+	s := newShareTest(t)
+	var done sync.WaitGroup
+	for g := range 6 {
+		done.Go(func() {
+			rnd := rand.New(rand.NewSource(int64(g)))
+			b := make([]byte, 500)
+			path := func() string {
+				p := "/s"
+				for range 1 + rnd.Intn(3) {
+					p += "/" + string(rune('a'+rnd.Intn(4)))
+				}
+				return p
+			}
+			for range 400 {
+				switch p := path(); rnd.Intn(8) {
+				case 0:
+					s.Mkdir(AT_FDCWD, p, 0o755)
+				case 1:
+					s.Unlink(AT_FDCWD, p, AT_REMOVEDIR)
+				case 2:
+					s.Rename(AT_FDCWD, p, AT_FDCWD, path(), 0)
+				case 3:
+					s.Fstatat(AT_FDCWD, p, 0)
+				case 4:
+					s.Unlink(AT_FDCWD, p, 0)
+				case 5:
+					s.Link(AT_FDCWD, p, AT_FDCWD, path(), 0)
+				default:
+					fd, e := s.Open(AT_FDCWD, p, []int{O_RDONLY, O_RDWR | O_CREAT, O_DIRECTORY}[rnd.Intn(3)], 0o644)
+					if e != 0 {
+						break
+					}
+					s.Write(fd, b)
+					s.Pread(fd, b, 0)
+					s.Getdents(fd, b, false)
+					s.Fstat(fd)
+					s.Flock(fd, LOCK_SH|LOCK_NB)
+					s.Fchmod(fd, 0o755)
+					s.Close(fd)
+				}
+			}
+		})
+	}
+	done.Wait()
+	for _, m := range s.mounts {
+		if len(m.open) != 0 {
+			t.Errorf("%d files count as open", len(m.open))
+		}
+	}
 }
 
 // TestShareDirCookies: a directory is read through small buffers, from where

@@ -19,7 +19,14 @@ type mount struct {
 	mu   sync.Mutex
 	open map[hostID]*inode // files that are open: one inode each
 	devs []uint64          // the host's st_dev numbers, in the order met
+
+	// Directories that know others, and how many are known in all.
+	knowing []*hostDir
+	known   int
 }
+
+// maxKnown is how many folders of a share stay known.
+var maxKnown = 8192
 
 // hostID is which of the host's files something is.
 type hostID struct{ dev, ino uint64 }
@@ -75,6 +82,52 @@ func (m *mount) newInode(a HostAttr) *inode {
 	}
 	h.learn(&a)
 	return n
+}
+
+// remember makes a directory known. Too many are forgotten all at once, but for
+// those that are open or have a mount: what is still needed is met again. The
+// caller holds m.mu.
+func (m *mount) remember(d *hostDir, name string, n *inode) {
+	if d.known == nil {
+		d.known = make(map[string]*inode)
+		m.knowing = append(m.knowing, d)
+	}
+	if d.known[name] == nil {
+		m.known++
+	}
+	d.known[name] = n
+	if m.known <= maxKnown {
+		return
+	}
+	m.known = 0
+	m.knowing = slices.DeleteFunc(m.knowing, func(d *hostDir) bool {
+		for name, n := range d.known {
+			if !n.needed() {
+				delete(d.known, name)
+			}
+		}
+		m.known += len(d.known)
+		if len(d.known) > 0 {
+			return false
+		}
+		d.known = nil
+		return true
+	})
+}
+
+// needed is whether a directory of a share is more than a name.
+func (n *inode) needed() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.opens > 0 || len(n.dir.source.(*hostDir).over) > 0
+}
+
+// dismiss makes a name unknown. The caller holds m.mu.
+func (m *mount) dismiss(d *hostDir, name string) {
+	if d.known[name] != nil {
+		m.known--
+		delete(d.known, name)
+	}
 }
 
 // shownDev is the st_dev for one of the host's. Folders of a share may lie on
