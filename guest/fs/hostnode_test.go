@@ -149,6 +149,22 @@ func TestShareSame(t *testing.T) {
 	}
 }
 
+// TestShareGone: a directory that was removed is not another of its name.
+func TestShareGone(t *testing.T) {
+	s := newShareTest(t)
+	ok(t, s.Chdir("/s/other"))
+	fd := s.open("/s/other", O_PATH)
+	defer s.Close(fd)
+	ok(t, s.Unlink(AT_FDCWD, "/s/other", AT_REMOVEDIR))
+	ok(t, s.Mkdir(AT_FDCWD, "/s/other", 0o755))
+	want(t, "new file", second(s.Open(AT_FDCWD, "x", O_CREAT, 0o644)), ENOENT)
+	want(t, "new folder", s.Mkdir(fd, "x", 0o755), ENOENT)
+	want(t, "getcwd", func() Errno { _, e := s.Getcwd(); return e }(), ENOENT)
+	if got := s.names("/s/other"); got != "" {
+		t.Errorf("the new folder has %s", got)
+	}
+}
+
 // TestShareHandles: a handle lives as long as the description, and a lack of
 // them is told as a lack of descriptors.
 func TestShareHandles(t *testing.T) {
