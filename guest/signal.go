@@ -176,7 +176,8 @@ func onAltStack(t *thread, sp uintptr) bool {
 
 // raiseThread sends a signal to one thread.
 func raiseThread(t *thread, sig int32) {
-	if ignored(sig) {
+	// What is blocked may have a handler by the time that it is taken.
+	if ignored(sig) && t.mask&bit(sig) == 0 {
 		return
 	}
 	t.signals.send(bit(sig))

@@ -21,6 +21,8 @@ func TestSameAsNative(t *testing.T) {
 		"files", "folders", "links", "permissions", "root", "locks", "mmap", "pipes", "devices",
 		"many", "big", "errors", "unix", "both", "args", "args a b|c  d||-e|--stats|é\n",
 		"kill term", "kill int", "kill kill", "kill hup", "kill usr1 notify", "kill term notify", "kill int notify",
+		"signal-codes", "signal-blocked", "signal-package", "timers", "usage", "bad-pointers",
+		"metrics", "memory-limit", "heap-dump", "crash-output off",
 	} {
 		t.Run(line, func(t *testing.T) {
 			t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"io"
 	"os/exec"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -133,4 +134,33 @@ func TestQuitShowsGoroutines(t *testing.T) {
 			t.Errorf("%s: got code %d, stderr %.500q", name, code, text)
 		}
 	}
+}
+
+// What Go says first when it dies of a signal: which one, its code, the address.
+// The traceback may have the guest's frames in it.
+func TestDeathBySignal(t *testing.T) {
+	t.Parallel()
+	for _, line := range []string{
+		"kill-trace quit", "kill-trace segv", "kill-trace segv tgkill", "kill-trace abrt", "kill-trace abrt tgkill",
+		"kill-trace bus", "kill-trace fpe",
+		"fault nil", "fault hole", "fault readonly", "fault none", "fault beyond", "fault beyond-read", "fault shrunk", "fault text",
+	} {
+		t.Run(line, func(t *testing.T) {
+			t.Parallel()
+			args := strings.Fields(line)
+			want := finish(t, nativeCommand(t, cases, args...))
+			got := run(t, cases, nil, args...)
+			if got.code != want.code {
+				t.Errorf("exit code: got %d, want %d", got.code, want.code)
+			}
+			same(t, "stderr", head(got.stderr), head(want.stderr))
+		})
+	}
+}
+
+// head is what comes before the first goroutine, without addresses and without
+// the thread's number.
+func head(s string) string {
+	s, _, _ = strings.Cut(s, "\n\n")
+	return regexp.MustCompile(` m=\d+`).ReplaceAllString(addresses.ReplaceAllString(s, "0x"), "")
 }
