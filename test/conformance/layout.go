@@ -11,17 +11,22 @@ import (
 
 // place puts a program of several files into dir, as a module, and returns what
 // to build there; a program of one file stays where it is.
-func (p *program) place(dir string) (target string, err error) {
+func (p *program) place(dir string) (target []string, err error) {
 	switch p.action {
 	case "run", "buildrun":
-		return filepath.Join(p.root, p.file), nil
+		target = []string{filepath.Join(p.root, p.file)}
+		for _, name := range p.files {
+			target = append(target, filepath.Join(filepath.Dir(target[0]), name))
+		}
+		return target, nil
 	case "rundir":
-		return p.placePackages(dir)
+		main, err := p.placePackages(dir)
+		return []string{main}, err
 	}
 	if err := os.CopyFS(dir, os.DirFS(p.folder())); err != nil {
-		return "", err
+		return nil, err
 	}
-	return ".", writeModule(dir, filepath.Base(p.folder()), cmp.Or(p.goMod, "1.14"))
+	return []string{"."}, writeModule(dir, filepath.Base(p.folder()), cmp.Or(p.goMod, "1.14"))
 }
 
 func writeModule(dir, name, version string) error {

@@ -12,6 +12,7 @@ import (
 type recipe struct {
 	action string
 	flags  []string // of the compiler, or of go build for run
+	files  []string // further ones of the program
 	args   []string // of the program
 	env    []string // NAME=VALUE
 	goMod  string   // version in go.mod
@@ -76,7 +77,12 @@ func (r *recipe) parse(list []string) {
 		}
 		list = list[min(1, len(list)-1):]
 	}
-	r.args = list
+	// As for go run, files come before arguments.
+	n := slices.IndexFunc(list, func(s string) bool { return !strings.HasSuffix(s, ".go") })
+	if n < 0 {
+		n = len(list)
+	}
+	r.files, r.args = list[:n], list[n:]
 }
 
 // quoted splits text at white space that is not in quotes.

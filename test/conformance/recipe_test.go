@@ -14,6 +14,7 @@ func TestParseRecipe(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"// run\n\n// Copyright\n\npackage main", "run [] [] []"},
 		{"// run arg1 'two words'\npackage main", "run [] [arg1 two words] []"},
+		{"// run b.go c.go x d.go\npackage main", "run [] [x d.go] [] [b.go c.go]"},
 		{"// run -gcflags='all=-N -l'\n\npackage main", "run [-gcflags=all=-N -l] [] []"},
 		{"// run -gcflags -l=4\n\npackage main", "run [-gcflags=-l=4] [] []"},
 		{"// run -goexperiment fieldtrack -ldflags -k=x\n\npackage main", "run [-ldflags=-k=x] [] [GOEXPERIMENT=fieldtrack]"},
@@ -29,6 +30,9 @@ func TestParseRecipe(t *testing.T) {
 	} {
 		r, ok := parseRecipe(c.text)
 		got := fmt.Sprint(r.action, " ", r.flags, " ", r.args, " ", r.env)
+		if len(r.files) > 0 {
+			got += fmt.Sprint(" ", r.files)
+		}
 		if r.goMod != "" {
 			got += " " + r.goMod
 		}
@@ -88,6 +92,7 @@ func TestTrial(t *testing.T) {
 		"wrong.go: // run"+hello, "wrong.out: hallo\n",
 		"exits.go: // run\n\npackage main\n\nimport \"os\"\n\nfunc main() { os.Exit(len(os.Args)) }\n",
 		"args.go: // run a b\n\npackage main\n\nimport \"os\"\n\nfunc main() { os.Exit(len(os.Args) - 3) }\n",
+		"two.go: // run two2.go\n\npackage main\n\nfunc main() { f() }\n", "two2.go: package main\n\nfunc f() {}\n",
 		"bad.go: // run\n\npackage main\n\nfunc main() { x }\n",
 		"dir.go: // rundir\n\npackage ignored", "dir.out: 3\n",
 		"dir.dir/a.go: package a\n\nconst A = 1\n", "dir.dir/a2.go: package a\n\nconst B = 2\n",
@@ -101,7 +106,7 @@ func TestTrial(t *testing.T) {
 		t.Fatal(err)
 	}
 	for file, want := range map[string]string{
-		"hello.go": "pass", "args.go": "pass", "dir.go": "pass", "in.go": "pass",
+		"hello.go": "pass", "args.go": "pass", "dir.go": "pass", "two.go": "pass", "in.go": "pass",
 		"talks.go": `line 1 of its output: got "hello", want ""`,
 		"wrong.go": `line 1 of its output: got "hello", want "hallo"`,
 		"exits.go": "exit code 1:",

@@ -41,13 +41,13 @@ func (t *trial) run(ctx context.Context) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if strings.HasSuffix(target, ".go") {
+	if strings.HasSuffix(target[0], ".go") {
 		sources = t.module()
 	}
 	res := newResult()
 	res.Rounds = 1
 	binary := filepath.Join(dir, "program.img")
-	built, err := t.command(sources, buildTime, t.buildArgs(binary, target)...).run(ctx, nil)
+	built, err := t.command(sources, buildTime, append(t.buildArgs(binary), target...)...).run(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -70,11 +70,11 @@ func (l *lab) prune(before time.Time) {
 	}
 }
 
-func (t *trial) buildArgs(out, target string) []string {
+func (t *trial) buildArgs(out string) []string {
 	if t.side == here {
-		return []string{t.pvrun, "build", "-o", out, target}
+		return []string{t.pvrun, "build", "-o", out}
 	}
-	return []string{"go", "build", "-o", out, target}
+	return []string{"go", "build", "-o", out}
 }
 
 // command is one with this program's flags and environment.
