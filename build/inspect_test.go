@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pvrun/pvrun/hypercall"
 )
 
 // TestInspect inspects a program that has a SYSCALL of its own, and the bytes
@@ -33,7 +35,7 @@ func checkInfo(t *testing.T, info Info) {
 	if len(info.Segments) != 3 || info.Segments[0].Perm != "r-x" || info.Segments[0].Addr != "0x400000" {
 		t.Errorf("segments: %+v", info.Segments)
 	}
-	if info.Note.ABI != 2 || strings.Join(info.Note.Required, ",") != "console" {
+	if info.Note.ABI != hypercall.Version || strings.Join(info.Note.Required, ",") != "console" {
 		t.Errorf("note: %+v", info.Note)
 	}
 	files, _ := json.Marshal(info.RootFS)
