@@ -85,7 +85,7 @@ func TestHugeRanges(t *testing.T) {
 			vm.dispatch(nr, callArgs{at, maxRange, uint64(hypercall.MapRead)})
 		}
 	}
-	if d := time.Since(begin); d > 20*time.Second {
+	if d := time.Since(begin); d > 2*time.Minute {
 		t.Errorf("6,000 calls on nothing took %v", d)
 	}
 	if s := vm.dispatch(hypercall.CallMap, callArgs{0x10_0000_0000, maxRange, uint64(hypercall.MapRead | hypercall.MapLazy)}); s != -int64(hypercall.ENOMEM) {
@@ -117,7 +117,7 @@ func TestAliasFlood(t *testing.T) {
 	begin := time.Now()
 	must(hypercall.CallProtect, callArgs{base, n, uint64(hypercall.MapRead)})
 	must(hypercall.CallProtect, callArgs{base, n, flags})
-	if d := time.Since(begin); d > 10*time.Second {
+	if d := time.Since(begin); d > time.Minute {
 		t.Errorf("changing the rights of %d aliases took %v", n/pageSize, d)
 	}
 	if c := cap(vm.tables.void); c > 4096 {

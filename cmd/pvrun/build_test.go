@@ -48,7 +48,7 @@ func TestBuildSignal(t *testing.T) {
 	}()
 	begin := time.Now()
 	_, err := buildImage(context.Background(), build.Config{Dir: dir, GoCommand: filepath.Join(dir, "go"), CacheDir: dir})
-	if code := exitCode(err); code != 143 || time.Since(begin) > 4*time.Second {
+	if code := exitCode(err); code != 143 || time.Since(begin) > 30*time.Second {
 		t.Errorf("exit code %d after %v: %v", code, time.Since(begin), err)
 	}
 }
