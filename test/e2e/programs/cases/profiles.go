@@ -134,7 +134,7 @@ func memoryLimit([]string) {
 	}
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
-	fmt.Println(stats.NumGC > 1, stats.HeapAlloc < limit)
+	fmt.Println(stats.NumGC > 1, stats.HeapAlloc < 4*limit)
 }
 
 func heapDump([]string) {
