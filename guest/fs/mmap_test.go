@@ -16,6 +16,8 @@ type memPages struct {
 	used int64 // pages of the file given out
 	at   map[uintptr]int64
 	live int
+
+	aliased int // pages
 }
 
 func newMemPages(t *testing.T) *memPages {
@@ -54,6 +56,7 @@ func (m *memPages) Free(addr uintptr, n int) {
 }
 
 func (m *memPages) Alias(dst, src uintptr, n, prot int) Errno {
+	m.aliased += n
 	for i := range uintptr(n) {
 		off, known := m.at[src+i*pageSize]
 		if !known {
@@ -133,6 +136,40 @@ func TestMapShared(t *testing.T) {
 	fs.Unmap(addr, 8*pageSize)
 	if pages.live != 0 || fs.space.pages.Load() != 0 {
 		t.Errorf("%d pages and %d bookings leaked", pages.live, fs.space.pages.Load())
+	}
+}
+
+// A mapping costs what it shows, however many others there are; they lie in any
+// order and see the same.
+func TestMapManyTimes(t *testing.T) {
+	fs, pages := newMapped(t)
+	put(t, fs, "/f", string(make([]byte, 2*pageSize)))
+	fd, _ := fs.Open(AT_FDCWD, "/f", O_RDWR, 0)
+	const n = 50
+	addr, mem := pages.reserve(2 * n)
+	for k := range uintptr(n) {
+		i := k * 7 % n
+		ok(t, fs.Map(fd, addr+i*2*pageSize, 2*pageSize, 0, protRead|protWrite))
+	}
+	if pages.aliased != 2*n {
+		t.Errorf("%d pages were shown, want %d", pages.aliased, 2*n)
+	}
+	mem[0] = 7
+	for i := range n {
+		if mem[i*2*pageSize] != 7 {
+			t.Errorf("mapping %d shows something else", i)
+		}
+	}
+	fs.Unmap(addr+pageSize, (2*n-2)*pageSize) // half of the first and of the last stay
+	for i, want := range map[int]bool{0: true, 1: false, n: false, 2*n - 2: false, 2*n - 1: true} {
+		if got := fs.Shared(addr+uintptr(i)*pageSize, pageSize); got != want {
+			t.Errorf("page %d shared: got %v, want %v", i, got, want)
+		}
+	}
+	ok(t, fs.Close(fd))
+	fs.Unmap(addr, 2*n*pageSize)
+	if pages.live != 0 {
+		t.Errorf("%d pages leaked", pages.live)
 	}
 }
 

@@ -8,11 +8,11 @@ import "unsafe"
 type share struct {
 	pages  Pages
 	arenas []arena
-	next   uintptr // unused memory of the last arena
-	left   int     // pages of it
-	spare  []*page // given back by truncate
+	next   uintptr    // unused memory of the last arena
+	left   int        // pages of it
+	spare  []*page    // given back by truncate
 	maps   []*mapping // by address
-	quiet  bool // show is called once for many pages
+	quiet  bool       // show is called once for many pages
 }
 
 // arena is a run of pages that the file got from Pages.
