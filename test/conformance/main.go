@@ -43,7 +43,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	f := flag.NewFlagSet("conformance", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.StringVar(&o.pvrun, "pvrun", "out/conformance/pvrun", "pvrun's `file`")
-	f.StringVar(&o.vm, "vm", "-m 2g", "`flags` of pvrun's own")
+	f.StringVar(&o.vm, "vm", "-m 4g", "`flags` of pvrun's own")
 	f.BoolVar(&o.standin, "standin", false, "run go test in place of pvrun test, to try this program")
 	f.BoolVar(&o.sample, "sample", false, "run the sample of packages, in the machine only; fail if a test does")
 	f.BoolVar(&o.reportOnly, "report-only", false, "run nothing, only write the document")

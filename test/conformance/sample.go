@@ -15,7 +15,7 @@ import (
 // sampled are the packages of the sample: those that lean most on what a
 // machine does, and some of every other kind.
 var sampled = strings.Fields(`
-	runtime/debug runtime/metrics runtime/pprof internal/runtime/atomic internal/runtime/maps
+	runtime/debug runtime/metrics internal/runtime/atomic internal/runtime/maps
 	sync sync/atomic time os os/signal io/fs path/filepath context unique weak testing
 	strconv strings bytes bufio sort slices container/heap container/list container/ring
 	math/big encoding/json encoding/binary encoding/gob compress/flate archive/zip

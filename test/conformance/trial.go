@@ -91,7 +91,7 @@ func (t *trial) execute(ctx context.Context, binary string, res *result) error {
 	}
 	args := []string{binary}
 	if t.side == here {
-		args = slices.Concat([]string{t.pvrun, "run"}, t.vm, t.envFlags(), args)
+		args = slices.Concat([]string{t.pvrun, "run"}, t.vm, t.placeFlags(), args)
 	}
 	out := clipped{most: mostOutput}
 	c := t.command(t.root, t.limit, append(args, t.args...)...)
@@ -111,10 +111,12 @@ func (t *trial) execute(ctx context.Context, binary string, res *result) error {
 	return nil
 }
 
-// envFlags hand a program in the machine what it has natively beyond the usual.
-func (t *trial) envFlags() (flags []string) {
+// placeFlags let a program in the machine find GOROOT, as pvrun test does, and
+// hand it what it has natively beyond the usual.
+func (t *trial) placeFlags() []string {
+	flags := []string{"--share=" + t.goroot, "-w=" + t.root, "-e=GOROOT=" + t.goroot}
 	for _, kv := range t.env {
-		flags = append(flags, "-e", kv)
+		flags = append(flags, "-e="+kv)
 	}
 	return flags
 }
