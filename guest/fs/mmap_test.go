@@ -167,6 +167,7 @@ func TestMapManyTimes(t *testing.T) {
 		}
 	}
 	ok(t, fs.Close(fd))
+	ok(t, fs.Unlink(AT_FDCWD, "/f", 0))
 	fs.Unmap(addr, 2*n*pageSize)
 	if pages.live != 0 {
 		t.Errorf("%d pages leaked", pages.live)

@@ -123,7 +123,8 @@ func showMetrics([]string) {
 	}
 }
 
-// memoryLimit keeps little of much under a limit.
+// memoryLimit makes garbage that only the limit has collected. How far the heap
+// overshoots is a matter of timing.
 func memoryLimit([]string) {
 	const limit = 12 << 20
 	debug.SetMemoryLimit(limit)
@@ -134,7 +135,7 @@ func memoryLimit([]string) {
 	}
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
-	fmt.Println(stats.NumGC > 1, stats.HeapAlloc < 4*limit)
+	fmt.Println(stats.NumGC > 1)
 }
 
 func heapDump([]string) {
