@@ -18,7 +18,7 @@ type places struct {
 	dir     string // working directory, in the guest
 	host    string // the same, on the host
 	env     []string
-	folders []string // in the guest, empty and in memory
+	folders []string // those that env speaks of: in the guest, empty and in memory
 	shared  []shareFlag
 }
 
@@ -36,8 +36,10 @@ func newPlaces(dir string, env []string) *places {
 			p.setenv("PWD", p.dir)
 		}
 	}
-	if home := p.getenv("HOME"); filepath.IsAbs(home) {
-		p.folders = append(p.folders, home)
+	for _, dir := range append(filepath.SplitList(p.getenv("PATH")), p.getenv("HOME")) {
+		if filepath.IsAbs(dir) {
+			p.folders = append(p.folders, filepath.Clean(dir))
+		}
 	}
 	if tmp := p.getenv("TMPDIR"); filepath.IsAbs(tmp) {
 		p.share(tmp, true)

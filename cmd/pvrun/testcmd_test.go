@@ -130,7 +130,7 @@ func TestPlaces(t *testing.T) {
 	tmp, work, cover := dir("tmp"), dir("work/b001"), dir("cover")
 	file("mod/go.mod", "module m\n")
 	file("derived/pvrun-origin", filepath.Join(top, "go"))
-	env := []string{"HOME=/home/x", "TMPDIR=" + tmp, "GOROOT=" + filepath.Join(top, "derived"), "PWD=/x", "GOCOVERDIR=../../cover"}
+	env := []string{"PATH=/bin:rel:/usr/bin/", "HOME=/home/x", "TMPDIR=" + tmp, "GOROOT=" + filepath.Join(top, "derived"), "PWD=/x", "GOCOVERDIR=../../cover"}
 
 	p := newPlaces(pkg, env)
 	p.program(filepath.Join(work, "x.test"), true)
@@ -140,7 +140,7 @@ func TestPlaces(t *testing.T) {
 		{tmp, tmp, true}, {cover, cover, true}, {work, work, false},
 		{filepath.Join(top, "mod"), filepath.Join(top, "mod"), true},
 	}
-	if !slices.Equal(p.shared, want) || p.dir != pkg || !slices.Equal(p.folders, []string{"/home/x"}) {
+	if !slices.Equal(p.shared, want) || p.dir != pkg || !slices.Equal(p.folders, []string{"/bin", "/usr/bin", "/home/x"}) {
 		t.Errorf("got %+v", p)
 	}
 	if got := p.getenv("GOROOT"); got != filepath.Join(top, "go") {
