@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pvrun/pvrun/build"
 )
 
@@ -102,14 +104,23 @@ var (
 
 // outbox is a folder that a test binary writes its profiles to. Only they come
 // out of the machine: the folder where they go is not the test's to write.
+//
+// What the test does to names must lead nowhere else, neither in the outbox nor,
+// where that is the test's to write, in the folder where a file goes. So both
+// are opened before it runs.
 type outbox struct {
 	args  []string
 	dir   string
+	root  *os.Root // of dir
 	files []outFile
 }
 
 // outFile is one of them: its name in the outbox, and where it belongs.
-type outFile struct{ name, to string }
+type outFile struct {
+	flag string
+	to   string
+	dir  *os.Root // of to
+}
 
 // outputs looks for flags that name files and leads them to an outbox.
 func (p *places) outputs(args []string) (*outbox, error) {
@@ -149,48 +160,64 @@ func (p *places) outputs(args []string) (*outbox, error) {
 
 // add leads one file to the outbox.
 func (o *outbox) add(flag string, v *flagValue, to string) error {
-	if _, err := os.Stat(filepath.Dir(to)); err != nil {
+	if real, err := filepath.EvalSymlinks(to); err == nil {
+		to = real // a link that the user has made is followed
+	}
+	dir, err := os.OpenRoot(filepath.Dir(to))
+	if err != nil {
 		return fmt.Errorf("-%s %s: %w", flag, to, errors.Unwrap(err))
 	}
+	o.files = append(o.files, outFile{flag, to, dir})
 	if o.dir == "" {
-		dir, err := os.MkdirTemp("", "pvrun-out-")
-		if err != nil {
+		if o.dir, err = os.MkdirTemp("", "pvrun-out-"); err != nil {
 			return err
 		}
-		o.dir = dir
+		if o.root, err = os.OpenRoot(o.dir); err != nil {
+			return err
+		}
 	}
-	name := filepath.Join(o.dir, flag)
-	v.set(name)
-	o.files = append(o.files, outFile{name, to})
+	v.set(filepath.Join(o.dir, flag))
 	return nil
 }
 
 // deliver copies what was written to where it belongs, over what is there.
 func (o *outbox) deliver() error {
 	for _, f := range o.files {
-		in, err := os.Open(f.name)
-		if errors.Is(err, os.ErrNotExist) {
-			continue // the test did not come to it
-		}
-		if err != nil {
-			return err
-		}
-		defer in.Close()
-		out, err := os.Create(f.to)
-		if err != nil {
-			return err
-		}
-		if _, err = io.Copy(out, in); err == nil {
-			err = out.Close()
-		}
-		if err != nil {
-			return fmt.Errorf("write %s: %w", f.to, err)
+		if err := o.copy(f); err != nil {
+			return fmt.Errorf("write %s: %w", f.to, cause(err))
 		}
 	}
 	return nil
 }
 
+func (o *outbox) copy(f outFile) error {
+	// O_NONBLOCK: what is no file must not hold pvrun up.
+	in, err := o.root.OpenFile(f.flag, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // the test did not come to it
+	}
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	if info, err := in.Stat(); err != nil || !info.Mode().IsRegular() {
+		return errors.Join(err, errors.New("the test has made something else of it"))
+	}
+	out, err := f.dir.Create(filepath.Base(f.to))
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return firstError(err, out.Close())
+}
+
 func (o *outbox) remove() {
+	for _, f := range o.files {
+		f.dir.Close()
+	}
+	if o.root != nil {
+		o.root.Close()
+	}
 	if o.dir != "" {
 		os.RemoveAll(o.dir)
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pvrun/pvrun/build"
 )
 
@@ -196,5 +198,72 @@ func TestOutbox(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "sub/_artifacts")); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestOutboxLinks delivers after a test that has put links in its place: what
+// they lead to is neither read nor written.
+func TestOutboxLinks(t *testing.T) {
+	dir, elsewhere := t.TempDir(), t.TempDir()
+	secret := filepath.Join(elsewhere, "secret")
+	if err := os.WriteFile(secret, []byte("secret"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	link := func(old, new string) {
+		t.Helper()
+		os.RemoveAll(new)
+		if err := os.Symlink(old, new); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link(filepath.Join(elsewhere, "mine"), filepath.Join(dir, "mine"))
+	if err := os.WriteFile(filepath.Join(elsewhere, "mine"), nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for name, plant := range map[string]func(o *outbox){
+		"in the outbox":        func(o *outbox) { link(secret, filepath.Join(o.dir, "cpuprofile")) },
+		"of the outbox":        func(o *outbox) { os.RemoveAll(o.dir); link(elsewhere, o.dir) },
+		"a FIFO":               func(o *outbox) { unix.Mkfifo(filepath.Join(o.dir, "cpuprofile"), 0o666) },
+		"where the file goes":  func(o *outbox) { write(t, o, "evil"); link(secret, filepath.Join(dir, "sub/c")) },
+		"of the file's folder": func(o *outbox) { write(t, o, "evil"); link(elsewhere, filepath.Join(dir, "sub")) },
+	} {
+		if err := os.MkdirAll(filepath.Join(dir, "sub"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		o, err := newPlaces(dir, nil).outputs([]string{"-test.cpuprofile=sub/c"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		plant(o)
+		err = o.deliver()
+		o.remove()
+		got, _ := os.ReadFile(filepath.Join(dir, "sub/c"))
+		left, _ := os.ReadFile(secret)
+		entries, _ := os.ReadDir(elsewhere)
+		if string(left) != "secret" || len(entries) != 2 || name != "where the file goes" && string(got) == "secret" {
+			t.Errorf("a link %s: delivered %q, left %q and %v (%v)", name, got, left, entries, err)
+		}
+		os.RemoveAll(filepath.Join(dir, "sub"))
+	}
+	// A link of the user's own is followed.
+	o, err := newPlaces(dir, nil).outputs([]string{"-test.cpuprofile=mine"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.remove()
+	write(t, o, "mine")
+	if err := o.deliver(); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := os.ReadFile(filepath.Join(elsewhere, "mine")); string(got) != "mine" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// write writes the CPU profile of an outbox.
+func write(t *testing.T, o *outbox, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(o.dir, "cpuprofile"), []byte(text), 0o666); err != nil {
+		t.Fatal(err)
 	}
 }
