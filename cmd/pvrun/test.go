@@ -148,8 +148,14 @@ func quote(w string) (string, error) {
 // are then its own. Tests of pvrun have another one.
 var becomeGo = func(tools build.Toolchain, args []string) error {
 	argv := append([]string{"go"}, args...)
-	err := syscall.Exec(tools.Command, argv, append(os.Environ(), tools.Env...))
+	err := syscall.Exec(tools.Command, argv, goEnv(tools))
 	return fmt.Errorf("start %s: %w", tools.Command, err)
+}
+
+// goEnv is pvrun's environment with what makes the go command use tools. Nothing
+// is in it twice: a process that is started so takes the first.
+func goEnv(tools build.Toolchain) []string {
+	return (&exec.Cmd{Env: append(os.Environ(), tools.Env...)}).Environ()
 }
 
 // compileOnly does -c: the binaries are linked in a folder aside, and become
@@ -164,7 +170,7 @@ func (t *testArgs) compileOnly(ctx context.Context, s streams, tools build.Toolc
 	defer os.RemoveAll(work)
 	args = append(append(args, "-c", "-o="+work+"/"), t.rest...)
 	cmd := exec.CommandContext(ctx, tools.Command, args...)
-	cmd.Env = append(os.Environ(), tools.Env...)
+	cmd.Env = goEnv(tools)
 	cmd.Stdout, cmd.Stderr = s.out, s.err
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	err = cmd.Run()

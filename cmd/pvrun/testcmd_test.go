@@ -101,6 +101,21 @@ func TestTestCommand(t *testing.T) {
 	}
 }
 
+// TestGoEnv checks that what the user has set does not stand before what the go
+// command needs.
+func TestGoEnv(t *testing.T) {
+	t.Setenv("GOROOT", "/usr/local/go")
+	t.Setenv("CGO_ENABLED", "1")
+	env := goEnv(build.Toolchain{Env: []string{"GOROOT=/derived", "CGO_ENABLED=0"}})
+	for _, want := range []string{"GOROOT=/derived", "CGO_ENABLED=0"} {
+		name, _, _ := strings.Cut(want, "=")
+		isIt := func(kv string) bool { return strings.HasPrefix(kv, name+"=") }
+		if i := slices.IndexFunc(env, isIt); i < 0 || env[i] != want || slices.ContainsFunc(env[i+1:], isIt) {
+			t.Errorf("%s: not there, or not once", want)
+		}
+	}
+}
+
 // TestQuote checks words against how the go command splits them.
 func TestQuote(t *testing.T) {
 	for in, want := range map[string]string{"a=b": "a=b", "a b": "'a b'", "it's": `"it's"`, `say "x"`: `'say "x"'`} {
