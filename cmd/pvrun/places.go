@@ -61,6 +61,7 @@ func (p *places) program(file string, writable bool) {
 // share shows a folder at its own path. Of two that are the same the writable
 // one counts; folders that are not there are left out.
 func (p *places) share(dir string, writable bool) {
+	dir = filepath.Clean(dir)
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() || dir == "/" {
 		return
 	}
@@ -169,7 +170,11 @@ func (o *outbox) add(flag string, v *flagValue, to string) error {
 	}
 	o.files = append(o.files, outFile{flag, to, dir})
 	if o.dir == "" {
-		if o.dir, err = os.MkdirTemp("", "pvrun-out-"); err != nil {
+		tmp, err := filepath.Abs(os.TempDir())
+		if err != nil {
+			return err
+		}
+		if o.dir, err = os.MkdirTemp(tmp, "pvrun-out-"); err != nil {
 			return err
 		}
 		if o.root, err = os.OpenRoot(o.dir); err != nil {

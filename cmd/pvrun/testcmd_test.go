@@ -163,6 +163,10 @@ func TestPlaces(t *testing.T) {
 	if got := p.getenv("GOROOT"); got != filepath.Join(top, "go") {
 		t.Errorf("GOROOT is %s", got)
 	}
+	p = newPlaces(pkg, []string{"TMPDIR=" + pkg + "//", "GOCOVERDIR=" + pkg, "HOME=/"})
+	if p.share("//", true); !slices.Equal(p.shared, []shareFlag{{pkg, pkg, true}}) {
+		t.Errorf("spelt differently: %+v", p.shared)
+	}
 	if p = newPlaces(derived, env); p.dir != origin || p.getenv("PWD") != origin {
 		t.Errorf("in the derived tree: %s, PWD=%s", p.dir, p.getenv("PWD"))
 	}
@@ -260,12 +264,17 @@ func TestOutboxLinks(t *testing.T) {
 		}
 		os.RemoveAll(filepath.Join(dir, "sub"))
 	}
+	t.Chdir(dir)
+	t.Setenv("TMPDIR", ".")
 	// A link of the user's own is followed.
 	o, err := newPlaces(dir, nil).outputs([]string{"-test.cpuprofile=mine"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer o.remove()
+	if !filepath.IsAbs(o.dir) {
+		t.Errorf("the machine is to show %s", o.dir)
+	}
 	write(t, o, "mine")
 	if err := o.deliver(); err != nil {
 		t.Fatal(err)
