@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pvrun/pvrun/hypercall"
+	"golang.org/x/sys/unix"
 )
 
 // guestPath copies a path and makes it relative to the folder.
@@ -97,7 +98,23 @@ func (vm *VM) hostName(root *os.Root, name string, a *hypercall.HostFileArgs) in
 	case a.Op == hypercall.HostFileLink:
 		return fileStatus(root.Link(name, to))
 	}
-	return fileStatus(root.Rename(name, to))
+	return fileStatus(rename(root, name, to))
+}
+
+// rename is renameat(2) between folders that os.Root has found: its own Rename
+// refuses to put a folder in an empty one's place.
+func rename(root *os.Root, from, to string) (err error) {
+	var folders [2]*os.File
+	for i, name := range []string{from, to} {
+		if folders[i], err = root.OpenFile(path.Dir(name), unix.O_PATH|unix.O_DIRECTORY, 0); err != nil {
+			return err
+		}
+		defer folders[i].Close()
+	}
+	withFD(folders[0], func(old int) {
+		withFD(folders[1], func(dir int) { err = unix.Renameat(old, path.Base(from), dir, path.Base(to)) })
+	})
+	return err
 }
 
 // makeDir makes a folder with the permissions wanted, whatever the mask of this

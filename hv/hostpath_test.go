@@ -121,6 +121,39 @@ func TestHostFileNames(t *testing.T) {
 	s.errno("NUL in the target", s.named(hypercall.HostFileSymlink, "new", "a\x00b"), hypercall.EINVAL)
 }
 
+// TestHostFileRename: what renames do is what rename(2) does, and they stay in
+// the share.
+func TestHostFileRename(t *testing.T) {
+	s := newShare(t, true)
+	for _, dir := range []string{"full/sub", "empty", "other"} {
+		os.MkdirAll(filepath.Join(s.dir, dir), 0o755)
+	}
+	os.Symlink(filepath.Dir(s.out), filepath.Join(s.dir, "away"))
+	for _, test := range []struct {
+		from, to string
+		want     hypercall.Status
+	}{
+		{"empty", "full", hypercall.ENOTEMPTY},
+		{"full", "empty", 0},
+		{"full", "x", hypercall.ENOENT},
+		{"f", "empty", hypercall.EISDIR},
+		{"empty", "f", hypercall.ENOTDIR},
+		{"empty", "empty/sub/x", hypercall.EINVAL},
+		{".", "x", hypercall.Status(syscall.EBUSY)},
+		{"f", ".", hypercall.Status(syscall.EBUSY)},
+		{"f", "away/f", hypercall.EACCES},
+		{"away/" + filepath.Base(s.out), "x", hypercall.EACCES},
+		{"f", "../../f2", 0},
+	} {
+		s.errno("rename "+test.from+" to "+test.to, s.named(hypercall.HostFileRename, test.from, test.to), test.want)
+	}
+	for _, name := range []string{"empty/sub", "f2"} {
+		if _, err := os.Lstat(filepath.Join(s.dir, name)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestHostFilePermissions: the mask of the host's process has no say, and
 // set-id bits are refused.
 func TestHostFilePermissions(t *testing.T) {
