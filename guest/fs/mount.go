@@ -85,8 +85,8 @@ func (m *mount) newInode(a HostAttr) *inode {
 }
 
 // remember makes a directory known. Too many are forgotten all at once, but for
-// those that are open or have a mount: what is still needed is met again. The
-// caller holds m.mu.
+// those that are in use: what is still needed is met again. The caller holds
+// m.mu.
 func (m *mount) remember(d *hostDir, name string, n *inode) {
 	if d.known == nil {
 		d.known = make(map[string]*inode)
@@ -100,9 +100,10 @@ func (m *mount) remember(d *hostDir, name string, n *inode) {
 		return
 	}
 	m.known = 0
+	kept := m.inUse(n)
 	m.knowing = slices.DeleteFunc(m.knowing, func(d *hostDir) bool {
 		for name, n := range d.known {
-			if !n.needed() {
+			if !kept[n] {
 				delete(d.known, name)
 			}
 		}
@@ -115,7 +116,29 @@ func (m *mount) remember(d *hostDir, name string, n *inode) {
 	})
 }
 
-// needed is whether a directory of a share is more than a name.
+// inUse is the known directories that are more than names, and those above them:
+// what they are renamed to is part of the others' paths. fresh is in use, too.
+// The caller holds m.mu.
+func (m *mount) inUse(fresh *inode) map[*inode]bool {
+	kept := make(map[*inode]bool)
+	keep := func(n *inode) {
+		for ; n != nil && n.dev == m.dev && !kept[n]; n = n.dir.parent {
+			kept[n] = true
+		}
+	}
+	keep(fresh)
+	keep(m.fs.cwd)
+	for _, d := range m.knowing {
+		for _, n := range d.known {
+			if n.needed() {
+				keep(n)
+			}
+		}
+	}
+	return kept
+}
+
+// needed is whether a directory of a share is open or has a mount.
 func (n *inode) needed() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -256,3 +256,25 @@ func TestShareHostChanges(t *testing.T) {
 		t.Errorf("a folder that is gone: errno %d, %d links", e, st.Nlink)
 	}
 }
+
+// TestShareForgottenAbove: the working directory and open folders follow a
+// rename of a folder above them, however many folders were met meanwhile.
+func TestShareForgottenAbove(t *testing.T) {
+	defer func(n int) { maxKnown = n }(maxKnown)
+	maxKnown = 0
+	s := newShareTest(t)
+	for _, dir := range []string{"/s/a", "/s/a/b", "/s/a/b/c", "/s/a/o"} {
+		want(t, dir, s.Mkdir(AT_FDCWD, dir, 0o755), 0)
+	}
+	fd := s.open("/s/a/o", O_DIRECTORY)
+	want(t, "chdir", s.Chdir("/s/a/b/c"), 0)
+	want(t, "a folder met meanwhile", s.Mkdir(AT_FDCWD, "/s/other/x", 0o755), 0)
+	s.Fstatat(AT_FDCWD, "/s/other/x", 0)
+	want(t, "rename", s.Rename(AT_FDCWD, "/s/a", AT_FDCWD, "/s/z", 0), 0)
+	if dir, e := s.Getcwd(); dir != "/s/z/b/c" || e != 0 {
+		t.Errorf("getcwd: %s, %v", dir, e)
+	}
+	want(t, "mkdir in the working directory", s.Mkdir(AT_FDCWD, "new", 0o755), 0)
+	want(t, "mkdir in an open folder", s.Mkdir(fd, "new", 0o755), 0)
+	s.Close(fd)
+}
