@@ -118,16 +118,22 @@ func rename(root *os.Root, from, to string) (err error) {
 }
 
 // makeDir makes a folder with the permissions wanted, whatever the mask of this
-// process is.
+// process is. They are set on the folder and not on its name: by then that may
+// be a program's, which would inherit the folder's set-group-id bit.
 func makeDir(root *os.Root, name string, perm fs.FileMode) error {
-	if err := root.Mkdir(name, perm); err != nil {
+	if err := root.Mkdir(name, perm|0o400); err != nil {
 		return err
 	}
-	st, err := root.Lstat(name)
-	if err != nil || st.Mode().Perm() == perm || !st.IsDir() {
+	f, err := root.OpenFile(name, unix.O_DIRECTORY, 0)
+	if err != nil {
 		return err
 	}
-	return root.Chmod(name, st.Mode()&(fs.ModeSetgid|fs.ModeSticky)|perm)
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil || st.Mode().Perm() == perm {
+		return err
+	}
+	return f.Chmod(st.Mode()&(fs.ModeSetgid|fs.ModeSticky) | perm)
 }
 
 // permissions are those of a mode. A guest must not make programs that run as

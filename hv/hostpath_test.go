@@ -268,6 +268,45 @@ func TestHostFileSwap(t *testing.T) {
 	}
 }
 
+// TestHostFileMkdirSwap: a program that takes the place of a new folder, which
+// another machine can do, does not get the folder's set-group-id bit.
+func TestHostFileMkdirSwap(t *testing.T) {
+	s := newShare(t, true)
+	defer syscall.Umask(syscall.Umask(0o022))
+	group, program := filepath.Join(s.dir, "group"), filepath.Join(s.dir, "program")
+	made := filepath.Join(group, "made")
+	os.Mkdir(group, 0o755)
+	os.Chmod(group, 0o755|os.ModeSetgid)
+	os.WriteFile(program, nil, 0o755)
+	stop, done := make(chan bool), make(chan bool)
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if syscall.Rmdir(made) == nil && os.Link(program, made) == nil {
+				os.Remove(made)
+			}
+		}
+	}()
+	for end := time.Now().Add(500 * time.Millisecond); time.Now().Before(end); {
+		s.do(hypercall.HostFileArgs{Op: hypercall.HostFileMkdir, Mode: 0o777}, "group/made")
+	}
+	close(stop)
+	<-done
+	if st, err := os.Stat(program); err != nil || st.Mode()&os.ModeSetgid != 0 {
+		t.Errorf("the program is now %v (%v)", st.Mode(), err)
+	}
+	os.Remove(made)
+	s.errno("mkdir", s.do(hypercall.HostFileArgs{Op: hypercall.HostFileMkdir, Mode: 0o070}, "group/made"), 0)
+	if a := s.attr("group/made"); a.Mode&0o7777 != 0o2070 {
+		t.Errorf("%o", a.Mode)
+	}
+}
+
 // TestShareConfig: what the guest is told, and what is no share.
 func TestShareConfig(t *testing.T) {
 	root, err := os.OpenRoot(t.TempDir())
