@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -281,6 +283,39 @@ func TestOutboxLinks(t *testing.T) {
 	}
 	if got, _ := os.ReadFile(filepath.Join(elsewhere, "mine")); string(got) != "mine" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// TestOutboxHoles delivers a file that is nearly all hole: it takes no more room
+// than what is in it.
+func TestOutboxHoles(t *testing.T) {
+	dir := t.TempDir()
+	o, err := newPlaces(dir, nil).outputs([]string{"-test.cpuprofile=c"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.remove()
+	const size, at = 1 << 30, 300<<20 + 5
+	write(t, o, "begin")
+	f, err := os.OpenFile(filepath.Join(o.dir, "cpuprofile"), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.WriteAt([]byte("middle"), at)
+	if err := errors.Join(f.Truncate(size), f.Close(), o.deliver()); err != nil {
+		t.Fatal(err)
+	}
+	out, err := os.Open(filepath.Join(dir, "c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	info, _ := out.Stat()
+	b := make([]byte, 11)
+	out.ReadAt(b[:5], 0)
+	out.ReadAt(b[5:], at)
+	if st := info.Sys().(*syscall.Stat_t); st.Size != size || st.Blocks > 1<<10 || string(b) != "beginmiddle" {
+		t.Errorf("%d bytes in %d blocks, %q", st.Size, st.Blocks, b)
 	}
 }
 
