@@ -70,11 +70,11 @@ sample: ## some packages of the standard library, their own tests in the machine
 	@$(MAKE) --no-print-directory conformance CONFLAGS='-sample $(CONFLAGS)'
 
 fmt: ## gofmt all sources
-	gofmt -w .
+	gofmt -w $$(git ls-files "*.go")
 
 # The guest makes pointers of addresses: it is what hands out memory.
 vet: ## gofmt and go vet find nothing
-	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "not formatted (make fmt):"; echo "$$bad"; exit 1; fi
+	@bad=$$(gofmt -l $$(git ls-files "*.go")); if [ -n "$$bad" ]; then echo "not formatted (make fmt):"; echo "$$bad"; exit 1; fi
 	$(GO) vet $$($(GO) list ./... | grep -v /pvrun/guest)
 	$(GO) vet -unsafeptr=false ./guest/...
 	@set -e; for dir in $(MODULES); do (cd $$dir && echo "$(GO) vet ./... # $$dir" && $(GO) vet ./...); done

@@ -79,7 +79,9 @@ func (x *execRun) run(ctx context.Context, args []string) error {
 	}
 	defer image.Close()
 	p := newPlaces(dir, os.Environ())
-	p.program(program, x.writable)
+	if err := p.program(program, x.writable); err != nil {
+		return err
+	}
 	out, err := p.outputs(args[1:])
 	if err != nil {
 		return err
@@ -111,7 +113,7 @@ func (x *execRun) image(program string) (*os.File, error) {
 	if _, err := os.Stat(program); errors.Is(err, os.ErrNotExist) {
 		return nil, exitError{exitNotFound, fmt.Errorf("run %s: no such file", program)}
 	}
-	fd, err := unix.MemfdCreate(filepath.Base(program), unix.MFD_CLOEXEC)
+	fd, err := unix.MemfdCreate("pvrun-image", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("memfd_create", err)
 	}

@@ -16,6 +16,7 @@ type shareFlag struct {
 	host     string
 	guest    string // absolute
 	writable bool
+	root     *os.Root // host, where it is open already
 }
 
 // shareFlags is a flag that may be given several times: HOST[:GUEST[:rw]].
@@ -86,7 +87,10 @@ func openShares(list []shareFlag) (shares []hv.Share, done func(), err error) {
 		}
 	}
 	for _, f := range list {
-		root, err := os.OpenRoot(f.host)
+		root, err := f.root, error(nil)
+		if root == nil {
+			root, err = os.OpenRoot(f.host)
+		}
 		if err != nil {
 			done()
 			return nil, func() {}, fmt.Errorf("share %s: %w", f.host, cause(err))

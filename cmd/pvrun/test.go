@@ -19,9 +19,9 @@ const testHelp = `Run the tests of Go packages in virtual machines.
 
 This is go test with each test binary in a machine of its own: it takes go
 test's flags and packages, prints what it prints and exits as it does. A test
-finds its module and GOROOT where they are on the host, to be read; the
-environment is the host's; /tmp is in memory, and TMPDIR, when it is set, the
-host's folder. Profiles and coverage are written where go test writes them. With
+finds its module and GOROOT where they are on the host, to be read, and has the
+environment that go test would give it; /tmp is in memory, and TMPDIR, when it is
+set, the host's folder. Profiles and coverage are written where go test writes them. With
 -c, the binaries are images for pvrun run.
 
 -race, -msan, -asan and -fuzz are refused. Results are not cached.
@@ -87,7 +87,22 @@ func toolchain(ctx context.Context, dir string) (build.Toolchain, error) {
 	if errors.As(context.Cause(ctx), &sig) {
 		err = exitError{exitSignal + int(sig.Signal), nil}
 	}
+	if err == nil && os.Getenv("TMPDIR") != "" && os.Getenv("GOTMPDIR") == "" {
+		err = ownWorkFolder(&tools)
+	}
 	return tools, err
+}
+
+// ownWorkFolder has the go command work elsewhere than in TMPDIR, which is the
+// tests' to write: what it links and runs lies there.
+func ownWorkFolder(tools *build.Toolchain) error {
+	cache, err := build.CacheDir()
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(cache, "tmp")
+	tools.Env = append(tools.Env, "GOTMPDIR="+dir)
+	return os.MkdirAll(dir, 0o777)
 }
 
 // execFlags are flags of pvrun exec, checked, with paths that lead to the same

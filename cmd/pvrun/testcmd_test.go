@@ -26,7 +26,7 @@ func TestSortTestArgs(t *testing.T) {
 		{args: "-C sub -count=1", rest: "-count=1", other: "C sub"},
 		{args: "-c -o out/ .", rest: ".", other: "c o out/"},
 		{args: "-o x.test .", rest: "-o=x.test .", other: "o x.test"},
-		{args: "-race=false -fuzz= .", rest: "-race=false -fuzz= ."},
+		{args: "-race=false -asan=0 -fuzz= .", rest: "-race=false -asan=0 -fuzz= ."},
 		{args: "-race .", fail: "-race is not supported"},
 		{args: "--race=true .", fail: "-race is not supported"},
 		{args: "-msan .", fail: "-msan is not supported"},
@@ -154,10 +154,10 @@ func TestPlaces(t *testing.T) {
 	p := newPlaces(pkg, env)
 	p.program(filepath.Join(work, "x.test"), true)
 	want := []shareFlag{
-		{filepath.Join(top, "go"), filepath.Join(top, "go"), false},
-		{filepath.Join(top, "derived"), filepath.Join(top, "derived"), false},
-		{tmp, tmp, true}, {cover, cover, true}, {work, work, false},
-		{filepath.Join(top, "mod"), filepath.Join(top, "mod"), true},
+		{host: filepath.Join(top, "go"), guest: filepath.Join(top, "go"), writable: false},
+		{host: filepath.Join(top, "derived"), guest: filepath.Join(top, "derived"), writable: false},
+		{host: tmp, guest: tmp, writable: true}, {host: cover, guest: cover, writable: true}, {host: work, guest: work, writable: false},
+		{host: filepath.Join(top, "mod"), guest: filepath.Join(top, "mod"), writable: true},
 	}
 	if !slices.Equal(p.shared, want) || p.dir != pkg || !slices.Equal(p.folders, []string{"/bin", "/usr/bin", "/home/x"}) {
 		t.Errorf("got %+v", p)
@@ -166,7 +166,7 @@ func TestPlaces(t *testing.T) {
 		t.Errorf("GOROOT is %s", got)
 	}
 	p = newPlaces(pkg, []string{"TMPDIR=" + pkg + "//", "GOCOVERDIR=" + pkg, "HOME=/"})
-	if p.share("//", true); !slices.Equal(p.shared, []shareFlag{{pkg, pkg, true}}) {
+	if p.share("//", true); !slices.Equal(p.shared, []shareFlag{{host: pkg, guest: pkg, writable: true}}) {
 		t.Errorf("spelt differently: %+v", p.shared)
 	}
 	if p = newPlaces(derived, env); p.dir != origin || p.getenv("PWD") != origin {
@@ -194,7 +194,7 @@ func TestOutbox(t *testing.T) {
 	if !slices.Equal(o.args, want) {
 		t.Errorf("got %q, want %q", o.args, want)
 	}
-	if last := p.shared[len(p.shared)-1]; last != (shareFlag{o.dir, o.dir, true}) {
+	if last := p.shared[len(p.shared)-1]; last != (shareFlag{host: o.dir, guest: o.dir, writable: true}) {
 		t.Errorf("shared %+v", last)
 	}
 	if err := os.WriteFile(filepath.Join(o.dir, "memprofile"), []byte("mem"), 0o666); err != nil {
@@ -324,5 +324,33 @@ func write(t *testing.T, o *outbox, text string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(o.dir, "cpuprofile"), []byte(text), 0o666); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestArtifactsLink puts a link where the folder of artifacts belongs.
+func TestArtifactsLink(t *testing.T) {
+	dir, elsewhere := t.TempDir(), t.TempDir()
+	if err := os.Symlink(elsewhere, filepath.Join(dir, "_artifacts")); err != nil {
+		t.Fatal(err)
+	}
+	p := newPlaces(dir, nil)
+	if _, err := p.outputs([]string{"-test.artifacts"}); err == nil || len(p.shared) != 0 {
+		t.Errorf("shared %+v, %v", p.shared, err)
+	}
+}
+
+// TestWorkFolder: where tests have TMPDIR the go command works elsewhere.
+func TestWorkFolder(t *testing.T) {
+	for _, test := range []struct{ tmp, gotmp, want string }{{"", "", ""}, {"/x", "", "/pvrun/tmp"}, {"/x", "/y", ""}} {
+		t.Setenv("TMPDIR", test.tmp)
+		t.Setenv("GOTMPDIR", test.gotmp)
+		tools, err := toolchain(t.Context(), ".")
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := tools.Env[len(tools.Env)-1]
+		if got := strings.HasPrefix(last, "GOTMPDIR="); got != (test.want != "") || !strings.HasSuffix(last, test.want) {
+			t.Errorf("%+v: got %s", test, last)
+		}
 	}
 }

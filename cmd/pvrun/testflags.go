@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -79,14 +80,20 @@ func (t *testArgs) sort(name string, args []string) (n int, err error) {
 		t.dir = value
 	case name == "o":
 		t.output = value
-	case refused[name] != "" && value != "false" && (name != "fuzz" || !given || value != ""):
+	case refused[name] != "" && (name != "fuzz" || !given || value != "") && !isFalse(value):
 		return n, fmt.Errorf("-%s is not supported: %s", name, refused[name])
 	case name == "c":
-		t.compile = value != "false"
+		t.compile = !isFalse(value)
 	default:
 		t.rest = append(t.rest, args[:n]...)
 	}
 	return n, nil
+}
+
+// isFalse is whether a flag's value turns it off.
+func isFalse(value string) bool {
+	on, err := strconv.ParseBool(value)
+	return err == nil && !on
 }
 
 func longName(flag string) string {
@@ -100,7 +107,7 @@ func longName(flag string) string {
 func refusedInEnv() error {
 	for _, f := range strings.Fields(os.Getenv("GOFLAGS")) {
 		name, value, _ := flagName(f)
-		if refused[name] != "" && value != "false" {
+		if refused[name] != "" && !isFalse(value) {
 			return fmt.Errorf("GOFLAGS=%s is not supported: %s", f, refused[name])
 		}
 	}

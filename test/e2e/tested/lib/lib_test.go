@@ -85,6 +85,8 @@ func TestTemp(t *testing.T) {
 	st, err := os.Stat(name)
 	t.Log(st.Mode(), st.Size(), err)
 	if left := os.Getenv("LEFT"); left != "" {
+		list, err := os.ReadDir(os.TempDir())
+		t.Log(list, err)
 		if err := os.WriteFile(filepath.Join(os.TempDir(), left), []byte("left"), 0o644); err != nil {
 			t.Fatal(err)
 		}
