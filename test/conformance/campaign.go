@@ -31,6 +31,7 @@ func (c *campaign) run(ctx context.Context) (*result, error) {
 		if err != nil {
 			return nil, err
 		}
+		r.settle()
 		res.absorb(r, false)
 		if !r.down() {
 			res.Broken = brokenAtEnd(res, r)
@@ -86,6 +87,7 @@ func (c *campaign) blame(ctx context.Context, res *result, r *round) error {
 		if err != nil {
 			return err
 		}
+		alone.settle()
 		res.absorb(alone, true)
 		if alone.down() && (alone.tests[name] == nil || alone.tests[name].status == "") {
 			res.broughtDown(name, alone, true)

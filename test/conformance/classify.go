@@ -38,7 +38,7 @@ var certain = []struct {
 	text *regexp.Regexp
 	capability
 }{
-	{regexp.MustCompile(`processes are not available in a pvrun unikernel|cannot exec subprocess`), needsExec},
+	{regexp.MustCompile(`processes are not available in a pvrun unikernel|cannot exec subprocess|skipping test: 'go (run|build)' not available on `), needsExec},
 	{regexp.MustCompile(`networking is not available in this pvrun unikernel`), needsNetwork},
 }
 
@@ -59,7 +59,7 @@ func explain(s status, output string) (line string, c capability) {
 
 var (
 	// crash matches the line with which a program, or its machine, ends badly.
-	crash = regexp.MustCompile(`^(panic: |fatal error: |runtime: |pvrun: |SIG[A-Z]+: |unexpected fault |signal: |\*\*\* Test killed|given up)`)
+	crash = regexp.MustCompile(`(?m)^(panic: |fatal error: |runtime: |pvrun: |SIG[A-Z]+: |unexpected fault |signal: |\*\*\* Test killed|given up)`)
 	// located matches what t.Log, t.Error and t.Skip write.
 	located = regexp.MustCompile(`^\s*[^\s:]+\.(go|s):\d+: `)
 	words   = regexp.MustCompile(`\S`)

@@ -36,7 +36,8 @@ type round struct {
 	ended   bool    // the binary came to its end and said PASS or FAIL
 	seconds float64 // of the binary
 	build   clipped // what the compiler said, when it failed
-	tail    clipped // what came after the last test had begun
+	tail    clipped // what came after the last test had begun or ended
+	failed  string  // the test that ended last, when it failed
 	loose   clipped // what is of no test, and what is no event
 }
 
@@ -60,6 +61,7 @@ func (r *round) event(e event) {
 		r.output(e)
 	case "run", "pause", "cont":
 		r.tail.reset(keepTail)
+		r.failed = ""
 		r.test(e.Test).paused = e.Action == "pause"
 	case "pass", "fail", "skip":
 		r.end(e)
@@ -92,6 +94,10 @@ func (r *round) output(e event) {
 	switch {
 	case frame.MatchString(e.Output):
 		r.tail.reset(keepTail)
+		r.failed = ""
+		if strings.HasPrefix(e.Output, "--- FAIL: ") {
+			r.failed = e.Test
+		}
 		return
 	case e.Test == "" && (e.Output == "PASS\n" || e.Output == "FAIL\n"):
 		r.ended = true
@@ -102,6 +108,15 @@ func (r *round) output(e event) {
 		r.test(e.Test).output.add(e.Output)
 	}
 	r.tail.add(e.Output)
+}
+
+// settle gives the test that failed last what the binary said when it then went
+// down: the panic of an example comes after the example's end.
+func (r *round) settle() {
+	t := r.tests[r.failed]
+	if t != nil && r.down() && crash.MatchString(r.tail.text) && !strings.Contains(t.output.text, r.tail.text) {
+		t.output.add(r.tail.text)
+	}
 }
 
 // down reports whether the binary went down before its end. One that was never

@@ -79,6 +79,29 @@ func TestRounds(t *testing.T) {
 	}
 }
 
+// An example panics after it is said to have failed.
+func TestSettle(t *testing.T) {
+	r := newRound()
+	for _, e := range []event{
+		{Action: "run", Test: "TestA"},
+		{Action: "output", Test: "TestA", Output: "--- FAIL: TestA (0.00s)\n"},
+		{Action: "fail", Test: "TestA"},
+		{Action: "run", Test: "ExampleB"},
+		{Action: "output", Test: "ExampleB", Output: "--- FAIL: ExampleB (0.00s)\n"},
+		{Action: "fail", Test: "ExampleB"},
+		{Action: "output", Output: "panic: boom\n"},
+	} {
+		r.event(e)
+	}
+	r.settle()
+	if a, b := r.tests["TestA"].output.text, r.tests["ExampleB"].output.text; a != "" || b != "panic: boom\n" {
+		t.Errorf("got %q and %q", a, b)
+	}
+	if s := r.suspects(); s != nil {
+		t.Errorf("suspects: got %v", s)
+	}
+}
+
 func TestBrokenAtEnd(t *testing.T) {
 	for name, want := range map[string]string{
 		"ends":  "",
