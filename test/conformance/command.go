@@ -19,7 +19,8 @@ type command struct {
 	env   []string // beside those of this process
 	args  []string
 	limit time.Duration
-	merge bool // stderr is read like stdout
+	quiet time.Duration // not 0: SIGQUIT after so long without a line on stdout
+	merge bool          // stderr is read like stdout
 }
 
 // ending is how a command ended.
@@ -47,7 +48,9 @@ func (c command) run(ctx context.Context, each func(line []byte)) (ending, error
 		cmd.Stderr = in
 	}
 	read := make(chan struct{})
-	go func() { defer close(read); eachLine(out, each) }()
+	heard, done := c.listen(cmd, each)
+	defer done()
+	go func() { defer close(read); eachLine(out, heard) }()
 	err := cmd.Run()
 	in.Close()
 	<-read
@@ -63,6 +66,20 @@ func (c command) run(ctx context.Context, each func(line []byte)) (ending, error
 		e.stderr += fmt.Sprintf("\ngiven up after %v\n", c.limit)
 	}
 	return e, nil
+}
+
+// listen is each, and a watch over a command that falls silent. Tests that wait
+// for what will never come then say where, and not only when all time is up.
+// Until the first line things are built, which takes its time.
+func (c command) listen(cmd *exec.Cmd, each func([]byte)) (heard func([]byte), done func() bool) {
+	if c.quiet == 0 {
+		return each, func() bool { return false }
+	}
+	watch := time.AfterFunc(c.limit, func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGQUIT) })
+	return func(line []byte) {
+		watch.Reset(c.quiet)
+		each(line)
+	}, watch.Stop
 }
 
 func eachLine(r io.Reader, each func([]byte)) {

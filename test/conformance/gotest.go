@@ -18,7 +18,7 @@ func (l *lab) testUnit(section, group, pkg, dir, inputs string) unit {
 		c := campaign{most: l.rounds}
 		c.attempt = func(ctx context.Context, ch choice) (*round, error) {
 			limit := b.limit(ch)
-			return attempt(ctx, command{dir: dir, env: l.environment(s), args: l.testArgs(s, pkg, ch, limit), limit: limit + buildTime})
+			return attempt(ctx, command{dir: dir, env: l.environment(s), args: l.testArgs(s, pkg, ch, limit), limit: limit + buildTime, quiet: b.quiet()})
 		}
 		return c.run(ctx)
 	}

@@ -82,3 +82,16 @@ func (b budget) limit(c choice) time.Duration {
 	d := minPatience + time.Duration(patience*seconds)*time.Second
 	return min(d, b.most)
 }
+
+// quiet is how long a package may say nothing: far longer than its longest test
+// does natively.
+func (b budget) quiet() time.Duration {
+	if b.native == nil {
+		return 0
+	}
+	longest := 0.0
+	for _, t := range b.native.Times {
+		longest = max(longest, t)
+	}
+	return 2*time.Minute + time.Duration(4*longest)*time.Second
+}
