@@ -65,6 +65,8 @@ const (
 	sysMarkFile    = 1<<16 + 2
 	sysTakeWritten = 1<<16 + 3
 	sysCrashFD     = 1<<16 + 4
+	sysAreas       = 1<<16 + 5
+	sysThread      = 1<<16 + 6
 )
 
 // processID is what getpid says: a machine's first process.
@@ -117,7 +119,7 @@ func dispatch(t *thread, nr uintptr, f *frame) int64 {
 		return gettimeofday(f.rdi)
 	case sysEpollPwait, sysEpollCtl, sysEpollCreate1, sysEventfd2:
 		return dispatchPoll(t, nr, f)
-	case sysPollable, sysNotify, sysMarkFile, sysTakeWritten, sysCrashFD:
+	case sysPollable, sysNotify, sysMarkFile, sysTakeWritten, sysCrashFD, sysAreas:
 		return dispatchDoor(nr, f)
 	case sysRead, sysWrite, sysClose, sysFcntl:
 		return dispatchFile(nr, f)
@@ -191,6 +193,8 @@ func dispatchDoor(nr uintptr, f *frame) int64 {
 		return markFile(f.rdi, f.rsi, fileKind(f.rdx), uint32(f.r10))
 	case sysTakeWritten:
 		return takeWritten(f.rdi, f.rsi, (*int32)(unsafe.Pointer(f.rdx)))
+	case sysAreas:
+		return tellAreas(f.rdi, f.rsi, f.rdx)
 	case sysCrashFD:
 		spool.crashFD, spool.stream = int32(f.rdi), int32(f.rsi)
 	}

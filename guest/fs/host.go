@@ -38,6 +38,10 @@ type Host struct {
 	// Pages is the memory behind MAP_SHARED; nil refuses such mappings.
 	Pages Pages
 
+	// Areas are the parts of the address space but for what [FS.Map] shows; nil
+	// for none known.
+	Areas func() []Area
+
 	// Shares are the folders of the host's that the tree shows.
 	Shares []Share
 
@@ -56,6 +60,15 @@ type Facts struct {
 	MemBytes uint64
 	TTY      uint32   // bit n: stream n is a terminal
 	BootID   [16]byte // identity of this machine
+}
+
+// Area is a part of the address space, for /proc/self/maps.
+type Area struct {
+	Start, End uintptr
+	Prot       int    // PROT_ bits
+	Program    bool   // it is the program's file, from Offset on
+	Offset     uint64 // in bytes
+	Name       string // such as [stack]; "" for memory
 }
 
 // Share is a folder of the host's.

@@ -15,6 +15,7 @@ type mapped struct {
 const (
 	protRead  = 1
 	protWrite = 2
+	protExec  = 4
 )
 
 // Map shows a file at [addr, addr+length), an inaccessible range that the
@@ -36,7 +37,7 @@ func (fs *FS) Map(fd int, addr uintptr, length uint64, off int64, prot int) Errn
 	}
 	fs.maps.mu.Lock()
 	defer fs.maps.mu.Unlock()
-	m := &mapping{n, addr, off / pageSize, pagesOf(int64(length)), prot}
+	m := &mapping{n, addr, off / pageSize, pagesOf(int64(length)), prot, f}
 	if e := n.mapIn(m); e != 0 {
 		return e
 	}
@@ -166,7 +167,7 @@ func (s *share) split(addr uintptr) {
 	}
 	m := s.maps[i-1]
 	if k := int64(addr-m.addr) / pageSize; k < m.n {
-		s.maps = slices.Insert(s.maps, i, &mapping{m.node, addr, m.first + k, m.n - k, m.prot})
+		s.maps = slices.Insert(s.maps, i, &mapping{m.node, addr, m.first + k, m.n - k, m.prot, m.file})
 		m.n = k
 	}
 }

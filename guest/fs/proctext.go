@@ -161,11 +161,6 @@ func procStatm(fs *FS) string {
 	return pages + " " + pages + " 0 0 0 0 0\n"
 }
 
-// procMaps shows one line: the text, which profiles look for.
-func procMaps(fs *FS) string {
-	return "00400000-7f0000000000 r-xp 00000000 00:15 1 " + fs.exePath() + "\n"
-}
-
 func procLimits(*FS) string {
 	return "Limit                     Soft Limit           Hard Limit           Units     \n" +
 		"Max open files            65536                65536                files     \n"

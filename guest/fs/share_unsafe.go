@@ -28,6 +28,7 @@ type mapping struct {
 	first int64 // page of the file at addr
 	n     int64 // pages
 	prot  int
+	file  *file // as it was opened, for its name; it may be closed
 }
 
 // arenaPages is how many pages a file takes at least when it grows.

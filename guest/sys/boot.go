@@ -46,6 +46,7 @@ func host() fs.Host {
 		PollUnregister:  guest.PollUnregister,
 		PollNotify:      guest.PollNotify,
 		Pages:           sharedPages{},
+		Areas:           areas,
 		Shares:          shares(),
 		Facts:           facts(),
 	}

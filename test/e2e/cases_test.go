@@ -22,7 +22,7 @@ func TestSameAsNative(t *testing.T) {
 		"many", "big", "errors", "unix", "both", "args", "args a b|c  d||-e|--stats|é\n",
 		"kill term", "kill int", "kill kill", "kill hup", "kill usr1 notify", "kill term notify", "kill int notify",
 		"signal-codes", "signal-blocked", "signal-package", "timers", "usage", "bad-pointers",
-		"metrics", "memory-limit", "heap-dump", "crash-output off",
+		"metrics", "memory-limit", "heap-dump", "crash-output off", "maps",
 	} {
 		t.Run(line, func(t *testing.T) {
 			t.Parallel()
