@@ -32,6 +32,7 @@ func boot() {
 	initPoller()
 	umask.Store(0o022)
 	t := newThread()
+	initCredentials(&t.creds)
 	t.frame = frame{rip: code.entry, rsp: initialStack(si), rflags: 2}
 	t.leave, t.run = leaveFull, threadRunning
 	setRunning(t)

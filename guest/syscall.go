@@ -34,10 +34,24 @@ const (
 	sysUmask            = 95
 	sysGetuid           = 102
 	sysGetgid           = 104
+	sysSetuid           = 105
+	sysSetgid           = 106
 	sysGeteuid          = 107
 	sysGetegid          = 108
 	sysGetppid          = 110
 	sysGetpgrp          = 111
+	sysSetreuid         = 113
+	sysSetregid         = 114
+	sysGetgroups        = 115
+	sysSetgroups        = 116
+	sysSetresuid        = 117
+	sysGetresuid        = 118
+	sysSetresgid        = 119
+	sysGetresgid        = 120
+	sysSetfsuid         = 122
+	sysSetfsgid         = 123
+	sysCapget           = 125
+	sysCapset           = 126
 	sysSigaltstack      = 131
 	sysPrctl            = 157
 	sysArchPrctl        = 158
@@ -119,7 +133,7 @@ func dispatch(t *thread, nr uintptr, f *frame) int64 {
 		return gettimeofday(f.rdi)
 	case sysEpollPwait, sysEpollCtl, sysEpollCreate1, sysEventfd2:
 		return dispatchPoll(t, nr, f)
-	case sysPollable, sysNotify, sysMarkFile, sysTakeWritten, sysCrashFD, sysAreas:
+	case sysPollable, sysNotify, sysMarkFile, sysTakeWritten, sysCrashFD, sysAreas, sysThread:
 		return dispatchDoor(nr, f)
 	case sysRead, sysWrite, sysClose, sysFcntl:
 		return dispatchFile(nr, f)
@@ -141,8 +155,12 @@ func dispatchThread(t *thread, nr uintptr, f *frame) int64 {
 		return int64(t.id)
 	case sysGetpid, sysGetpgrp:
 		return processID
-	case sysGetppid, sysGetuid, sysGetgid, sysGeteuid, sysGetegid, sysSchedYield, sysPrctl:
+	case sysGetppid, sysSchedYield:
 		return 0
+	case sysGetuid, sysGeteuid, sysGetgid, sysGetegid, sysGetresuid, sysGetresgid, sysGetgroups,
+		sysSetuid, sysSetgid, sysSetreuid, sysSetregid, sysSetresuid, sysSetresgid, sysSetfsuid, sysSetfsgid,
+		sysSetgroups, sysCapget, sysCapset, sysPrctl:
+		return dispatchCredentials(t, nr, f)
 	case sysUmask:
 		return int64(umask.Swap(uint32(f.rdi) & 0o777))
 	case sysArchPrctl:
@@ -195,6 +213,8 @@ func dispatchDoor(nr uintptr, f *frame) int64 {
 		return takeWritten(f.rdi, f.rsi, (*int32)(unsafe.Pointer(f.rdx)))
 	case sysAreas:
 		return tellAreas(f.rdi, f.rsi, f.rdx)
+	case sysThread:
+		return tellThread(int32(f.rdi), (*Thread)(unsafe.Pointer(f.rsi)))
 	case sysCrashFD:
 		spool.crashFD, spool.stream = int32(f.rdi), int32(f.rsi)
 	}

@@ -38,3 +38,26 @@ func tellAreas(from, to, most uintptr) int64 {
 // ImageHeader is the address of the image's ELF header: Go's linker puts a page
 // of headers before the text.
 func ImageHeader() uintptr { return code.text - hypercall.PageSize }
+
+// Thread is a thread as /proc/self/task tells of it.
+type Thread struct {
+	ID   int32
+	Live int32 // how many threads there are
+	Credentials
+}
+
+// NextThread copies the first live thread whose number is id or above to the
+// heap, and says whether there is one.
+func NextThread(id int32, to *Thread) bool {
+	return Gate(sysThread, uintptr(id), uintptr(unsafe.Pointer(to)), 0, 0, 0, 0) == 0
+}
+
+func tellThread(id int32, to *Thread) int64 {
+	for ; id <= int32(threads.used*chunkThreads); id++ {
+		if t := threadByID(id); t != nil {
+			*to = Thread{ID: id, Live: int32(threads.live), Credentials: t.creds}
+			return 0
+		}
+	}
+	return -eSRCH
+}

@@ -29,6 +29,8 @@ type thread struct {
 	altStack uintptr
 	altSize  uintptr
 	altFlags int32
+
+	creds Credentials
 }
 
 type runState uint8
@@ -200,7 +202,7 @@ func clone(t *thread, stack uintptr) int64 {
 	c.frame.rax, c.frame.rsp, c.frame.rflags = 0, stack, 2
 	c.leave = leaveFull
 	c.userG = 0
-	c.mask = t.mask
+	c.mask, c.creds = t.mask, t.creds
 	makeRunnable(c)
 	return int64(c.id)
 }

@@ -42,6 +42,11 @@ type Host struct {
 	// for none known.
 	Areas func() []Area
 
+	// NextThread is the first live thread whose number is id or above, ThreadID
+	// the calling one's number; nil for a single thread.
+	NextThread func(id int) (Thread, bool)
+	ThreadID   func() int
+
 	// Shares are the folders of the host's that the tree shows.
 	Shares []Share
 
@@ -69,6 +74,19 @@ type Area struct {
 	Program    bool   // it is the program's file, from Offset on
 	Offset     uint64 // in bytes
 	Name       string // such as [stack]; "" for memory
+}
+
+// Thread is a thread, for /proc/self/task.
+type Thread struct {
+	ID       int
+	Live     int // how many threads there are
+	Name     string
+	UID, GID [4]uint32 // real, effective, saved, of files
+	Groups   []uint32
+	CapInh   uint64
+	CapPrm   uint64
+	CapEff   uint64
+	CapBnd   uint64
 }
 
 // Share is a folder of the host's.

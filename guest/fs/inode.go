@@ -22,7 +22,7 @@ type inode struct {
 	dir    *dir                 // directories; guarded by FS.tree
 	target string               // symbolic links
 	magic  func() *inode        // links of /proc that lead straight to an inode
-	text   func(fs *FS) string  // generated files: their content at open
+	text   func(fs *FS) string  // generated files and links: their content now
 	pipe   *pipe                // FIFOs
 	stream func(f *file) stream // anonymous files that can be opened again
 	tmp    bool                 // made by O_TMPFILE: may be linked though nlink is 0

@@ -18,7 +18,12 @@ func (n *inMemory) extent() (size, blocks int64) {
 	return n.data.size, held * (pageSize / 512)
 }
 
-func (n *inMemory) readlink() (string, Errno) { return n.target, 0 }
+func (n *inMemory) readlink() (string, Errno) {
+	if n.text != nil {
+		return n.text(n.fs), 0
+	}
+	return n.target, 0
+}
 
 func (n *inMemory) statfs() Statfs {
 	fs := n.fs

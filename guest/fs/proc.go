@@ -15,19 +15,20 @@ func (fs *FS) mountProc() {
 	proc.perm = 0o555
 	pid := strconv.Itoa(fs.host.PID)
 	proc.procLink("self", pid)
-	proc.procLink("thread-self", pid+"/task/"+pid)
+	proc.procLink("thread-self", "").text = threadSelf
 	proc.procLink("mounts", "self/mounts")
 	for _, f := range systemFiles() {
 		proc.procText(f.path, f.text)
 	}
 	self := proc.procDir(pid)
-	fs.procSelf(self)
-	fs.procSelf(self.procDir("task").procDir(pid))
+	fs.procSelf(self, fs.host.PID)
+	tasks := self.procDir("task")
+	tasks.dir.source = &taskDir{fs: fs, self: tasks, known: make(map[int]*inode)}
 }
 
-// procSelf fills the process's own directory.
-func (fs *FS) procSelf(self *inode) {
-	for _, f := range selfFiles() {
+// procSelf fills the directory of the process, or of one of its threads.
+func (fs *FS) procSelf(self *inode, thread int) {
+	for _, f := range selfFiles(thread) {
 		self.procText(f.path, f.text)
 	}
 	self.procLink("exe", fs.exePath())
@@ -85,8 +86,19 @@ func (fs *FS) exePath() string {
 	return "/" + name
 }
 
-// fdDir is /proc/self/fd. Nothing in it can be changed.
+// fixedDir is a directory of /proc in which nothing can be changed.
+type fixedDir struct{}
+
+func (fixedDir) vacant() bool                { return false }
+func (fixedDir) cover(string, *inode)        {}
+func (fixedDir) create(string, *inode) Errno { return ENOENT }
+func (fixedDir) link(string, *inode) Errno   { return ENOENT }
+func (fixedDir) remove(string, *inode) Errno { return EPERM }
+func (fixedDir) rename(_, _ *place) Errno    { return EPERM }
+
+// fdDir is /proc/self/fd.
 type fdDir struct {
+	fixedDir
 	fs   *FS
 	self *inode
 }
@@ -102,13 +114,6 @@ func (d *fdDir) list(*file) ([]record, Errno) {
 func (d *fdDir) ino(fd int) uint64 { return d.self.ino<<32 | uint64(fd)<<1 | 1 }
 
 func (d *fdDir) open(name string, _ *opening) (*inode, Errno) { return d.lookup(name, true) }
-
-func (d *fdDir) vacant() bool                { return false }
-func (d *fdDir) cover(string, *inode)        {}
-func (d *fdDir) create(string, *inode) Errno { return ENOENT }
-func (d *fdDir) link(string, *inode) Errno   { return ENOENT }
-func (d *fdDir) remove(string, *inode) Errno { return EPERM }
-func (d *fdDir) rename(_, _ *place) Errno    { return EPERM }
 
 // lookup makes the link of one descriptor: its text is a path, but following
 // it leads to the open file itself, named or not.

@@ -32,14 +32,14 @@ func systemFiles() []procFile {
 	}
 }
 
-// selfFiles are the files of /proc/self.
-func selfFiles() []procFile {
+// selfFiles are the files of /proc/self, or of one of its threads.
+func selfFiles(thread int) []procFile {
 	return []procFile{
 		{"cmdline", func(fs *FS) string { return nulList(fs.host.Args) }},
 		{"environ", func(fs *FS) string { return nulList(fs.host.Env) }},
-		{"comm", func(fs *FS) string { return fs.comm() + "\n" }},
-		{"status", procStatus},
-		{"stat", procSelfStat},
+		{"comm", func(fs *FS) string { return fs.thread(thread).Name + "\n" }},
+		{"status", func(fs *FS) string { return procStatus(fs, thread) }},
+		{"stat", func(fs *FS) string { return procSelfStat(fs, thread) }},
 		{"statm", procStatm},
 		{"maps", procMaps},
 		{"limits", procLimits},
@@ -133,27 +133,6 @@ func procStat(fs *FS) string {
 	}
 	born := (fs.host.Now() - fs.host.Mono()) / 1e9
 	return s + "btime " + strconv.FormatInt(born, 10) + "\nprocesses 1\nprocs_running 1\nprocs_blocked 0\n"
-}
-
-func procStatus(fs *FS) string {
-	pid := strconv.Itoa(fs.host.PID)
-	mask := strconv.FormatUint(uint64(fs.mask.Load()), 8)
-	kb := strconv.FormatUint(fs.host.MemBytes>>10, 10)
-	return "Name:\t" + fs.comm() + "\nUmask:\t" + strings.Repeat("0", 4-len(mask)) + mask +
-		"\nState:\tR (running)\nTgid:\t" + pid + "\nPid:\t" + pid + "\nPPid:\t0\nTracerPid:\t0\n" +
-		"Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t64\nGroups:\t \nVmSize:\t" + kb + " kB\nVmRSS:\t" + kb +
-		" kB\nThreads:\t1\nCapEff:\t0000000000000000\nSeccomp:\t0\n"
-}
-
-func procSelfStat(fs *FS) string {
-	pid := strconv.Itoa(fs.host.PID)
-	ticks := strconv.FormatInt(fs.host.Mono()/1e7, 10)
-	mem := strconv.FormatUint(fs.host.MemBytes, 10)
-	// The fields are those of proc_pid_stat(5): 14 is utime, 20 the threads,
-	// 23 vsize, 24 rss.
-	return pid + " (" + fs.comm() + ") R 0 " + pid + " " + pid + " 0 -1 0 0 0 0 0 " + ticks +
-		" 0 0 0 20 0 1 0 0 " + mem + " " + strconv.FormatUint(fs.host.MemBytes/pageSize, 10) +
-		strings.Repeat(" 0", 28) + "\n"
 }
 
 func procStatm(fs *FS) string {

@@ -47,6 +47,8 @@ func host() fs.Host {
 		PollNotify:      guest.PollNotify,
 		Pages:           sharedPages{},
 		Areas:           areas,
+		NextThread:      nextThread,
+		ThreadID:        func() int { return int(guest.Gate(sys_gettid, 0, 0, 0, 0, 0, 0)) },
 		Shares:          shares(),
 		Facts:           facts(),
 	}

@@ -100,6 +100,8 @@ const (
 	sys_setresgid          = 119
 	sys_getresgid          = 120
 	sys_getpgid            = 121
+	sys_setfsuid           = 122
+	sys_setfsgid           = 123
 	sys_getsid             = 124
 	sys_capget             = 125
 	sys_capset             = 126

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -22,7 +23,7 @@ func TestSameAsNative(t *testing.T) {
 		"many", "big", "errors", "unix", "both", "args", "args a b|c  d||-e|--stats|é\n",
 		"kill term", "kill int", "kill kill", "kill hup", "kill usr1 notify", "kill term notify", "kill int notify",
 		"signal-codes", "signal-blocked", "signal-package", "timers", "usage", "bad-pointers",
-		"metrics", "memory-limit", "heap-dump", "crash-output off", "maps",
+		"metrics", "memory-limit", "heap-dump", "crash-output off", "maps", "thread-names",
 	} {
 		t.Run(line, func(t *testing.T) {
 			t.Parallel()
@@ -111,6 +112,17 @@ func TestSyscallInstructions(t *testing.T) {
 	wants(t, run(t, syscalls, nil), 0, want.stdout, "")
 	if !strings.Contains(want.stdout, "written by an instruction\n0\n") {
 		t.Errorf("native: got %q", want.stdout)
+	}
+}
+
+// A program starts as root in a machine; natively only root can do the same.
+func TestCredentials(t *testing.T) {
+	t.Parallel()
+	got := run(t, cases, nil, "credentials")
+	wants(t, got, 0, got.stdout, "")
+	golden(t, "credentials", got.stdout)
+	if os.Geteuid() == 0 {
+		same(t, "stdout", got.stdout, finish(t, nativeCommand(t, cases, "credentials")).stdout)
 	}
 }
 

@@ -6,14 +6,21 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-var _ = add("maps", inTemp(maps))
+var (
+	_ = add("maps", inTemp(maps))
+	_ = add("credentials", func([]string) { credentials() })
+	_ = add("thread-names", func([]string) { threadNames() })
+)
 
 // mapped is a line of /proc/self/maps.
 type mapped struct {
@@ -92,4 +99,89 @@ func maps() {
 			fmt.Println(m.name, m.access, m.offset, m.dev, m.ino)
 		}
 	}
+}
+
+// credentials starts as root and ends as somebody.
+func credentials() {
+	runtime.LockOSThread()
+	raw := func(what string, nr uintptr, a, b, c uintptr) {
+		r, _, e := unix.RawSyscall(nr, a, b, c)
+		fmt.Println(what, int(r), e)
+	}
+	const no = ^uintptr(0)
+	check(syscall.Setgroups([]int{30, 10, 20}))
+	fmt.Println(must(syscall.Getgroups()))
+	raw("getgroups", unix.SYS_GETGROUPS, 2, 0, 0)
+	statusIDs()
+	raw("setregid", unix.SYS_SETREGID, 5, 6, 0)
+	raw("setfsgid", unix.SYS_SETFSGID, 7, 0, 0)
+	raw("setfsgid", unix.SYS_SETFSGID, no, 0, 0)
+	raw("setreuid", unix.SYS_SETREUID, no, 8, 0)
+	statusIDs()
+	raw("setfsuid", unix.SYS_SETFSUID, 9, 0, 0)
+	raw("setgroups", unix.SYS_SETGROUPS, 0, 0, 0)
+	raw("setgid", unix.SYS_SETGID, 10, 0, 0)
+	raw("setuid", unix.SYS_SETUID, 9, 0, 0)
+	raw("setuid", unix.SYS_SETUID, 0, 0, 0)
+	raw("setuid", unix.SYS_SETUID, no, 0, 0)
+	statusIDs()
+	for _, nr := range []uintptr{unix.SYS_GETRESUID, unix.SYS_GETRESGID, unix.SYS_CAPGET, unix.SYS_CAPSET} {
+		raw("bad pointers", nr, 8, 16, 24)
+	}
+	raw("bad pointers", unix.SYS_SETGROUPS, 4, 8, 0)
+	raw("too many", unix.SYS_SETGROUPS, 1<<20, 8, 0)
+
+	check(syscall.Setresgid(11, 12, 13))
+	check(syscall.Setresuid(1, 2, 3))
+	statusIDs()
+	fmt.Println(os.Getuid(), os.Geteuid(), os.Getgid(), os.Getegid())
+	var head unix.CapUserHeader
+	fmt.Println(unix.Capget(&head, nil), head.Version == unix.LINUX_CAPABILITY_VERSION_3)
+	var caps [2]unix.CapUserData
+	check(unix.Capget(&head, &caps[0]))
+	fmt.Println(caps)
+	caps[0].Effective = 1
+	fmt.Println(unix.Capset(&head, &caps[0]))
+	fmt.Println(syscall.Setuid(4), syscall.Setuid(3), syscall.Setuid(0), syscall.Setreuid(-1, 1))
+	fmt.Println(syscall.Setgid(0), syscall.Setregid(13, 12), syscall.Setresgid(11, -1, -1), syscall.Setgroups(nil))
+	statusIDs()
+}
+
+// statusIDs shows what /proc says of the running thread, which /proc/self/task
+// has, too.
+func statusIDs() {
+	for line := range bytes.Lines(must(os.ReadFile("/proc/thread-self/status"))) {
+		if k, v, _ := strings.Cut(string(line), ":"); k == "Uid" || k == "Gid" || k == "Groups" {
+			fmt.Printf("%s%q ", k, v)
+		}
+	}
+	self := filepath.Base(must(os.Readlink("/proc/thread-self")))
+	var names []string
+	for _, e := range must(os.ReadDir("/proc/self/task")) {
+		names = append(names, e.Name())
+	}
+	fmt.Println(slices.Contains(names, self), self == fmt.Sprint(unix.Gettid()))
+}
+
+func threadNames() {
+	runtime.LockOSThread()
+	show := func(err error) {
+		var b [16]byte
+		check(unix.Prctl(unix.PR_GET_NAME, uintptr(unsafe.Pointer(&b)), 0, 0, 0))
+		fmt.Printf("%q %q %v\n", unix.ByteSliceToString(b[:]), must(os.ReadFile("/proc/thread-self/comm")), err)
+	}
+	for _, name := range []string{"short", "", "more than a name can hold"} {
+		b := must(unix.BytePtrFromString(name))
+		show(unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(b)), 0, 0, 0))
+	}
+	show(unix.Prctl(unix.PR_SET_NAME, 8, 0, 0, 0))
+	for _, op := range []int{unix.PR_GET_NAME, 9999} {
+		_, err := unix.PrctlRetInt(op, 8, 0, 0, 0)
+		fmt.Println(err)
+	}
+	for _, v := range []uintptr{1, 0, 2} {
+		err := unix.Prctl(unix.PR_SET_KEEPCAPS, v, 0, 0, 0)
+		fmt.Println(err, must(unix.PrctlRetInt(unix.PR_GET_KEEPCAPS, 0, 0, 0, 0)))
+	}
+	show(nil)
 }

@@ -60,3 +60,48 @@ func same(t *testing.T, got, want string) {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }
+
+// TestProcTask: each live thread has a folder of its own.
+func TestProcTask(t *testing.T) {
+	h := &fakeHost{known: map[int32]bool{}, events: map[int32]uint32{}}
+	host := h.host()
+	threads := []Thread{
+		{ID: 1, Live: 2, Name: "prog"},
+		{ID: 7, Live: 2, Name: "other", UID: [4]uint32{1, 2, 3, 4}, GID: [4]uint32{5, 6, 7, 4294967294}, Groups: []uint32{8, 9},
+			CapInh: 1, CapPrm: 3, CapEff: 2, CapBnd: 0x1ffffffffff},
+	}
+	host.NextThread = func(id int) (Thread, bool) {
+		for _, t := range threads {
+			if t.ID >= id {
+				return t, true
+			}
+		}
+		return Thread{}, false
+	}
+	host.ThreadID = func() int { return 7 }
+	fs := New(host)
+
+	same(t, get(t, fs, "/proc/thread-self/status"), "Name:\tother\nUmask:\t0022\nState:\tR (running)\nTgid:\t1\nPid:\t7\n"+
+		"PPid:\t0\nTracerPid:\t0\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t4294967294\nFDSize:\t64\nGroups:\t8 9 \n"+
+		"VmSize:\t1048576 kB\nVmRSS:\t1048576 kB\nThreads:\t2\nCapInh:\t0000000000000001\nCapPrm:\t0000000000000003\n"+
+		"CapEff:\t0000000000000002\nCapBnd:\t000001ffffffffff\nCapAmb:\t0000000000000000\nNoNewPrivs:\t0\nSeccomp:\t0\n")
+	same(t, get(t, fs, "/proc/self/task/7/comm"), "other\n")
+	same(t, get(t, fs, "/proc/self/comm"), "prog\n")
+	b := make([]byte, 100)
+	n, e := fs.Readlink(AT_FDCWD, "/proc/thread-self", b)
+	ok(t, e)
+	same(t, string(b[:n]), "1/task/7")
+	names := list(t, fs, "/proc/self/task")
+	if len(names) != 2 {
+		t.Errorf("task has %v", names)
+	}
+	st, e := fs.Fstatat(AT_FDCWD, "/proc/self/task/7", 0)
+	ok(t, e)
+	again, _ := fs.Fstatat(AT_FDCWD, "/proc/1/task/7", 0)
+	if st.Ino != again.Ino || st.Mode != S_IFDIR|0o555 {
+		t.Errorf("stat: %+v, then %+v", st, again)
+	}
+	_, e = fs.Fstatat(AT_FDCWD, "/proc/self/task/2", 0)
+	want(t, "no such thread", e, ENOENT)
+	want(t, "mkdir", fs.Mkdir(AT_FDCWD, "/proc/self/task/x", 0o755), ENOENT)
+}
