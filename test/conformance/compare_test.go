@@ -147,7 +147,7 @@ func golden(t *testing.T, name, got string) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("%s is another now; -update writes it, git diff shows it. Got\n%s", name, got)
+		t.Errorf("%s, which -update writes anew: %s", name, strings.Replace(differ(got, string(want)), "of its output", "differs", 1))
 	}
 }
 

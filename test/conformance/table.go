@@ -53,7 +53,7 @@ here and passes natively. Subtests are counted apart. A test that brings its tes
 down counts as failed, and the binary is run again without it, so that those after it get
 their own verdict. A package needs a network when a tenth or more of its tests ask for a
 socket; where fewer do, they count as failed among the others. Times are those of the test
-binaries in seconds. The time-out here is eight times the native time and three minutes.
+binaries in seconds. The time-out here is four times the native time and three minutes.
 
 `
 

@@ -56,7 +56,7 @@ type budget struct {
 // A machine has one CPU, and what costs little natively can cost more in it.
 // Nothing that is about to end shall be given up.
 const (
-	patience    = 8
+	patience    = 4
 	minPatience = 3 * time.Minute
 )
 

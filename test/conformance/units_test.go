@@ -86,10 +86,10 @@ func TestLimit(t *testing.T) {
 		want time.Duration
 	}{
 		{nil, choice{}, time.Hour},
-		{n, choice{}, 3*time.Minute + 800*time.Second},
-		{n, choice{skip: []string{"A", "C"}}, 3*time.Minute + 80*time.Second},
-		{n, choice{skip: []string{"B"}}, 3*time.Minute + 800*time.Second},
-		{n, choice{run: "A"}, 3*time.Minute + 480*time.Second},
+		{n, choice{}, 3*time.Minute + 400*time.Second},
+		{n, choice{skip: []string{"A", "C"}}, 3*time.Minute + 40*time.Second},
+		{n, choice{skip: []string{"B"}}, 3*time.Minute + 400*time.Second},
+		{n, choice{run: "A"}, 3*time.Minute + 240*time.Second},
 		{n, choice{run: "Z"}, 3 * time.Minute},
 		{&result{Seconds: 1e6}, choice{}, time.Hour},
 	} {
