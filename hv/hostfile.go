@@ -28,7 +28,7 @@ type hostHandle struct {
 }
 
 // maxHostFiles bounds what one guest may have open.
-const maxHostFiles = 1024
+const maxHostFiles = 4096
 
 func (h *hostFiles) close() error {
 	var all []error
