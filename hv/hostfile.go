@@ -122,7 +122,9 @@ func (vm *VM) hostHandle(h *hostHandle, a *hypercall.HostFileArgs) int64 {
 			return failed(s)
 		}
 		var err error
-		withFD(h.f, func(fd int) { err = setFileTimes(fd, t.ATime, t.MTime) })
+		withFD(h.f, func(fd int) {
+			err = retried(func() error { return setFileTimes(fd, t.ATime, t.MTime) })
+		})
 		return fileStatus(err)
 	}
 	st, err := h.f.Stat()
@@ -194,7 +196,8 @@ func (h *hostHandle) readEntries() (err error) {
 	b := make([]byte, readdirStep)
 	withFD(h.f, func(fd int) {
 		var n int
-		if n, err = unix.Getdents(fd, b); err == nil {
+		err = retried(func() (e error) { n, e = unix.Getdents(fd, b); return e })
+		if err == nil {
 			h.entries = b[:n]
 		}
 	})
@@ -224,7 +227,9 @@ func (h *hostHandle) record() (record, rest []byte) {
 // typeOf asks for what a file system does not say with the name.
 func (h *hostHandle) typeOf(name string) uint32 {
 	var st unix.Stat_t
-	withFD(h.f, func(fd int) { _ = unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
+	withFD(h.f, func(fd int) {
+		_ = retried(func() error { return unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
+	})
 	return st.Mode & unix.S_IFMT
 }
 
@@ -253,4 +258,14 @@ func fileStatus(err error) int64 {
 		return failed(hypercall.EEXIST)
 	}
 	return failed(hypercall.EACCES) // os.Root: the path leaves the folder
+}
+
+// retried makes a system call until no signal gets in its way: one comes to the
+// vCPU's thread every 10 ms.
+func retried(call func() error) error {
+	for {
+		if err := call(); err != unix.EINTR {
+			return err
+		}
+	}
 }

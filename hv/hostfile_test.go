@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/pvrun/pvrun/hypercall"
+	"golang.org/x/sys/unix"
 )
 
 // share is a machine with a folder, and a file and a folder outside it.
@@ -294,5 +295,18 @@ func TestHostFileTooMany(t *testing.T) {
 	}
 	if err := s.files.close(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestRetried(t *testing.T) {
+	n := 0
+	err := retried(func() error {
+		if n++; n < 4 {
+			return unix.EINTR
+		}
+		return unix.EIO
+	})
+	if n != 4 || err != unix.EIO {
+		t.Errorf("%d calls, %v", n, err)
 	}
 }
