@@ -63,11 +63,10 @@ func (vm *VM) hostPath(root *os.Root, a *hypercall.HostFileArgs) int64 {
 	case hypercall.HostFileRename, hypercall.HostFileLink, hypercall.HostFileSymlink:
 		return vm.hostName(root, name, a)
 	case hypercall.HostFileChmod:
-		mode, s := permissions(a.Mode)
-		if s != 0 {
+		if _, s := permissions(a.Mode); s != 0 {
 			return failed(s)
 		}
-		return fileStatus(root.Chmod(name, mode))
+		return fileStatus(chmod(root, name, a.Mode))
 	case hypercall.HostFileSetTimes:
 		t, s := vm.guestTimes(a)
 		if s != 0 {
@@ -134,22 +133,6 @@ func makeDir(root *os.Root, name string, perm fs.FileMode) error {
 		return err
 	}
 	return f.Chmod(st.Mode()&(fs.ModeSetgid|fs.ModeSticky) | perm)
-}
-
-// permissions are those of a mode. A guest must not make programs that run as
-// the host's user for others.
-func permissions(mode uint32) (fs.FileMode, hypercall.Status) {
-	switch {
-	case mode&^0o7777 != 0:
-		return 0, hypercall.EINVAL
-	case mode&(syscall.S_ISUID|syscall.S_ISGID) != 0:
-		return 0, hypercall.EPERM
-	}
-	perm := fs.FileMode(mode & 0o777)
-	if mode&syscall.S_ISVTX != 0 {
-		perm |= fs.ModeSticky
-	}
-	return perm, 0
 }
 
 // guestTimes copies the times of HostFileSetTimes.

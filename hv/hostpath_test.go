@@ -220,8 +220,8 @@ func TestHostFileTimes(t *testing.T) {
 	}
 }
 
-// TestHostFileSwap: a folder that turns into a link to the outside and back
-// while calls go through it never leads there.
+// TestHostFileSwap: a folder, or a file, that turns into a link to the outside
+// and back while calls go through it never leads there.
 func TestHostFileSwap(t *testing.T) {
 	s := newShare(t, true)
 	way, kept := filepath.Join(s.dir, "way"), filepath.Join(s.dir, "kept")
@@ -229,6 +229,8 @@ func TestHostFileSwap(t *testing.T) {
 	os.Mkdir(way, 0o755)
 	os.WriteFile(filepath.Join(way, "x"), []byte("inside"), 0o644)
 	os.WriteFile(filepath.Join(outside, "x"), []byte("secret"), 0o600)
+	last, keptLast := filepath.Join(s.dir, "last"), filepath.Join(s.dir, "keptLast")
+	os.WriteFile(last, []byte("inside"), 0o644)
 	stop, done := make(chan bool), make(chan bool)
 	go func() {
 		defer close(done)
@@ -242,9 +244,12 @@ func TestHostFileSwap(t *testing.T) {
 			os.Symlink("../outside", way)
 			os.Remove(way)
 			os.Rename(kept, way)
+			os.Rename(last, keptLast)
+			os.Symlink("../outside/x", last)
+			os.Rename(keptLast, last)
 		}
 	}()
-	seen := 0
+	seen, modes := 0, map[bool]int{}
 	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); {
 		h := s.open("way/x", hypercall.HostFileRDONLY)
 		if h > 0 {
@@ -256,6 +261,9 @@ func TestHostFileSwap(t *testing.T) {
 			seen++
 		}
 		s.do(hypercall.HostFileArgs{Op: hypercall.HostFileChmod, Mode: 0o644}, "way/x")
+		for range 5 {
+			modes[s.do(hypercall.HostFileArgs{Op: hypercall.HostFileChmod, Mode: 0o644}, "last") == 0]++
+		}
 		s.do(hypercall.HostFileArgs{Op: hypercall.HostFileMkdir, Mode: 0o755}, "way/made")
 	}
 	close(stop)
@@ -265,6 +273,9 @@ func TestHostFileSwap(t *testing.T) {
 	}
 	if st, _ := os.Stat(filepath.Join(outside, "x")); st.Mode().Perm() != 0o600 || seen == 0 {
 		t.Errorf("outside: %v; inside was seen %d times", st.Mode(), seen)
+	}
+	if modes[true] == 0 || modes[false] == 0 {
+		t.Logf("chmod of the last name: done %d times, refused %d times", modes[true], modes[false])
 	}
 }
 
