@@ -27,6 +27,19 @@ func permissions(mode uint32) (fs.FileMode, hypercall.Status) {
 	return perm, 0
 }
 
+// dropSetID takes the set-id bits from a program that the guest is about to
+// change. Linux does so at the first write, but not for root.
+func dropSetID(f *os.File, st fs.FileInfo) (fs.FileInfo, error) {
+	const setID = fs.ModeSetuid | fs.ModeSetgid
+	if !st.Mode().IsRegular() || st.Mode()&setID == 0 {
+		return st, nil
+	}
+	if err := f.Chmod(st.Mode() &^ setID); err != nil {
+		return nil, err
+	}
+	return f.Stat()
+}
+
 // maxLinks is how many links chmod follows one after the other, as Linux does.
 const maxLinks = 40
 

@@ -3,10 +3,52 @@ package hv
 import (
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/pvrun/pvrun/hypercall"
 )
+
+// TestHostFileSetID: what a guest has open for writing is no set-id program,
+// also when the host is root, whose writes keep those bits.
+func TestHostFileSetID(t *testing.T) {
+	s := newShare(t, true)
+	program := filepath.Join(s.dir, "program")
+	for _, c := range []struct {
+		flags uint32
+		drops bool
+	}{
+		{hypercall.HostFileRDONLY, false}, {hypercall.HostFileDIRECTORY, false},
+		{hypercall.HostFileWRONLY, true}, {hypercall.HostFileRDWR, true}, {hypercall.HostFileRDONLY | hypercall.HostFileTRUNC, true},
+		{hypercall.HostFileRDWR | hypercall.HostFileTRUNC, true}, {hypercall.HostFileWRONLY | hypercall.HostFileAPPEND, true},
+		{hypercall.HostFileRDWR | hypercall.HostFileCREATE, true}, {hypercall.HostFileRDWR | hypercall.HostFileNOFOLLOW, true},
+	} {
+		for _, bits := range []uint32{syscall.S_ISUID, syscall.S_ISGID, syscall.S_ISUID | syscall.S_ISGID} {
+			os.Remove(program)
+			os.WriteFile(program, []byte("program"), 0o755)
+			if err := syscall.Chmod(program, bits|0o751); err != nil {
+				t.Fatal(err)
+			}
+			h := s.do(hypercall.HostFileArgs{Op: hypercall.HostFileOpen, Flags: c.flags, Mode: 0o751, BufLen: 80}, "program")
+			if h <= 0 {
+				if c.flags != hypercall.HostFileDIRECTORY {
+					t.Errorf("open with %#x: %d", c.flags, h)
+				}
+				continue
+			}
+			var told hypercall.HostFileAttr
+			s.tables.copyIn(bytesOf(&told), bufAt)
+			want := bits | 0o751
+			if c.drops {
+				want = 0o751
+			}
+			if got := s.attr("program").Mode & 0o7777; got != want || told.Mode&0o7777 != want {
+				t.Errorf("flags %#x: mode %o, told %o, want %o", c.flags, got, told.Mode&0o7777, want)
+			}
+			s.errno("close", s.do(hypercall.HostFileArgs{Op: hypercall.HostFileClose, Handle: uint64(h)}, ""), 0)
+		}
+	}
+}
 
 // TestHostFileChmodPaths: a mode is set at the end of links, whatever is there
 // and whoever may read it, and neither outside nor nowhere.

@@ -205,6 +205,9 @@ func openFile(root *os.Root, name string, flags uint32, perm fs.FileMode) (*os.F
 			st, err = f.Stat()
 		}
 	}
+	if err == nil && flags&(hypercall.HostFileWRONLY|hypercall.HostFileRDWR|hypercall.HostFileTRUNC) != 0 {
+		st, err = dropSetID(f, st)
+	}
 	if err != nil {
 		f.Close()
 		return nil, nil, err
