@@ -27,6 +27,15 @@ func permissions(mode uint32) (fs.FileMode, hypercall.Status) {
 	return perm, 0
 }
 
+// newPermissions are those of a file or folder to be made.
+func newPermissions(mode uint32) (fs.FileMode, hypercall.Status) {
+	perm, s := permissions(mode)
+	if s == 0 && perm&fs.ModeSticky != 0 {
+		return 0, hypercall.EINVAL
+	}
+	return perm, s
+}
+
 // dropSetID takes the set-id bits from a program that the guest is about to
 // change. Linux does so at the first write, but not for root.
 func dropSetID(f *os.File, st fs.FileInfo) (fs.FileInfo, error) {

@@ -50,6 +50,22 @@ func TestHostFileSetID(t *testing.T) {
 	}
 }
 
+// TestHostFileNewModes: what a new file or folder cannot have is refused, and
+// nothing is made.
+func TestHostFileNewModes(t *testing.T) {
+	s := newShare(t, true)
+	for mode, want := range map[uint32]hypercall.Status{
+		0o4755: hypercall.EPERM, 0o2755: hypercall.EPERM, 0o6000: hypercall.EPERM,
+		0o1755: hypercall.EINVAL, 0o10755: hypercall.EINVAL, syscall.S_IFREG | 0o644: hypercall.EINVAL, 1 << 31: hypercall.EINVAL,
+	} {
+		s.errno("mkdir", s.do(hypercall.HostFileArgs{Op: hypercall.HostFileMkdir, Mode: mode}, "new"), want)
+		s.errno("open", s.do(hypercall.HostFileArgs{Op: hypercall.HostFileOpen, Flags: hypercall.HostFileCREATE, Mode: mode}, "new"), want)
+	}
+	if _, err := os.Lstat(filepath.Join(s.dir, "new")); !os.IsNotExist(err) {
+		t.Error("something was made:", err)
+	}
+}
+
 // TestHostFileChmodPaths: a mode is set at the end of links, whatever is there
 // and whoever may read it, and neither outside nor nowhere.
 func TestHostFileChmodPaths(t *testing.T) {

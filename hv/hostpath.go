@@ -51,7 +51,11 @@ func (vm *VM) hostPath(root *os.Root, a *hypercall.HostFileArgs) int64 {
 	case hypercall.HostFileOpen:
 		return vm.hostOpen(root, name, a)
 	case hypercall.HostFileMkdir:
-		return fileStatus(makeDir(root, name, os.FileMode(a.Mode&0o777)))
+		perm, s := newPermissions(a.Mode)
+		if s != 0 {
+			return failed(s)
+		}
+		return fileStatus(makeDir(root, name, perm))
 	case hypercall.HostFileRemove:
 		return fileStatus(root.Remove(name))
 	case hypercall.HostFileReadlink:
@@ -162,7 +166,11 @@ func (vm *VM) hostOpen(root *os.Root, name string, a *hypercall.HostFileArgs) in
 	if len(vm.files.open) >= maxHostFiles {
 		return failed(hypercall.EMFILE)
 	}
-	f, st, err := openFile(root, name, a.Flags, os.FileMode(a.Mode&0o777))
+	perm, s := newPermissions(a.Mode)
+	if s != 0 {
+		return failed(s)
+	}
+	f, st, err := openFile(root, name, a.Flags, perm)
 	if err != nil {
 		return fileStatus(err)
 	}
