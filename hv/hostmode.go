@@ -1,6 +1,7 @@
 package hv
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -34,6 +35,16 @@ func newPermissions(mode uint32) (fs.FileMode, hypercall.Status) {
 		return 0, hypercall.EINVAL
 	}
 	return perm, s
+}
+
+// setNewMode gives permissions to what has just been made. It stays as it is
+// on a file system that has none, or the call would fail with its work done.
+func setNewMode(f *os.File, mode fs.FileMode) error {
+	err := f.Chmod(mode)
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOTSUP) {
+		return nil
+	}
+	return err
 }
 
 // dropSetID takes the set-id bits from a program that the guest is about to

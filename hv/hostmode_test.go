@@ -91,3 +91,21 @@ func TestHostFileChmodPaths(t *testing.T) {
 		}
 	}
 }
+
+// TestNewModeRefused: where permissions cannot be set, what was made stays.
+func TestNewModeRefused(t *testing.T) {
+	f, err := os.Open("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Chmod(0o600); err == nil {
+		t.Fatal("this file system has permissions")
+	}
+	if err := setNewMode(f, 0o600); err != nil {
+		t.Error(err)
+	}
+	f.Close()
+	if err := setNewMode(f, 0o600); err == nil {
+		t.Error("a closed file got permissions")
+	}
+}

@@ -136,7 +136,7 @@ func makeDir(root *os.Root, name string, perm fs.FileMode) error {
 	if err != nil || st.Mode().Perm() == perm {
 		return err
 	}
-	return f.Chmod(st.Mode()&(fs.ModeSetgid|fs.ModeSticky) | perm)
+	return setNewMode(f, st.Mode()&(fs.ModeSetgid|fs.ModeSticky)|perm)
 }
 
 // guestTimes copies the times of HostFileSetTimes.
@@ -209,7 +209,7 @@ func openFile(root *os.Root, name string, flags uint32, perm fs.FileMode) (*os.F
 		err = syscall.EACCES // devices and pipes of the host are not for the guest
 	}
 	if err == nil && made && st.Mode().Perm() != perm {
-		if err = f.Chmod(perm); err == nil {
+		if err = setNewMode(f, perm); err == nil {
 			st, err = f.Stat()
 		}
 	}
