@@ -12,6 +12,8 @@ const (
 	eFAULT    = 14
 	eEXIST    = 17
 	eINVAL    = 22
+	eMFILE    = 24
+	ePIPE     = 32
 	eNOSYS    = 38
 	eTIMEDOUT = 110
 )

@@ -148,6 +148,9 @@ const (
 func epollCtl(op, fd int32, ev *epollEvent) int64 {
 	it := itemOf(fd, false)
 	if it == nil || !it.pollable {
+		if fd < 0 || fd >= maxFiles {
+			return -eBADF
+		}
 		return -ePERM // as for a regular file
 	}
 	switch {

@@ -88,6 +88,9 @@ func wake(t *thread, result int64) {
 	if t.wait == waitEpoll {
 		epollForget(t)
 	}
+	if t.wait == waitPipe {
+		pipeForget(t)
+	}
 	stopSleeping(t)
 	t.frame.rax = uintptr(result)
 	makeRunnable(t)

@@ -10,6 +10,7 @@ const (
 	sigFPE    = 8
 	sigKILL   = 9
 	sigSEGV   = 11
+	sigPIPE   = 13
 	sigALRM   = 14
 	sigCHLD   = 17
 	sigCONT   = 18

@@ -72,6 +72,7 @@ const (
 	sysEpollPwait       = 281
 	sysEventfd2         = 290
 	sysEpollCreate1     = 291
+	sysPipe2            = 293
 
 	// The library's door's own, beyond all of Linux's.
 	sysPollable    = 1 << 16
@@ -136,7 +137,12 @@ func dispatch(t *thread, nr uintptr, f *frame) int64 {
 	case sysPollable, sysNotify, sysMarkFile, sysTakeWritten, sysCrashFD, sysAreas, sysThread:
 		return dispatchDoor(nr, f)
 	case sysRead, sysWrite, sysClose, sysFcntl:
+		if p, end := pipeOf(int32(f.rdi)); p != nil {
+			return dispatchPipe(t, p, end, nr, f)
+		}
 		return dispatchFile(nr, f)
+	case sysPipe2:
+		return pipe2(f.rdi, uint32(f.rsi))
 	case sysRtSigaction, sysRtSigprocmask, sysRtSigreturn, sysSigaltstack, sysTgkill, sysTkill, sysKill, sysRtSigpending:
 		return dispatchSignal(t, nr, f)
 	}
@@ -172,12 +178,14 @@ func dispatchThread(t *thread, nr uintptr, f *frame) int64 {
 }
 
 func dispatchPoll(t *thread, nr uintptr, f *frame) int64 {
-	switch nr {
-	case sysEpollPwait:
+	switch {
+	case (nr == sysEpollPwait || nr == sysEpollCtl) && int32(f.rdi) != fdEpoll:
+		return -eBADF
+	case nr == sysEpollPwait:
 		return epollWait(t, f.rsi, int32(f.rdx), int32(f.r10))
-	case sysEpollCtl:
+	case nr == sysEpollCtl:
 		return epollCtl(int32(f.rsi), int32(f.rdx), (*epollEvent)(unsafe.Pointer(f.r10)))
-	case sysEpollCreate1:
+	case nr == sysEpollCreate1:
 		return int64(fdEpoll)
 	}
 	return int64(fdEvent)
@@ -194,7 +202,7 @@ func dispatchFile(nr uintptr, f *frame) int64 {
 		return -eFAULT
 	case nr == sysRead && fd == fdEvent:
 		return eventfdRead((*uint64)(unsafe.Pointer(f.rsi)))
-	case nr == sysFcntl && fd >= 0 && fd <= 2, nr == sysClose && fd >= fdEpoll:
+	case nr == sysFcntl && fd >= 0 && fd <= 2, nr == sysClose && fd >= fdEpoll && fd < fdPipe:
 		return 0
 	}
 	return -eBADF

@@ -17,9 +17,9 @@ type thread struct {
 	later    uintptr // next sleeper
 	deadline int64   // monotonic ns, while sleeping
 	wait     waitKind
-	addr     uintptr // futex
-	events   uintptr // epoll: where to store
-	max      int32   // epoll: how many
+	addr     uintptr // futex; pipe: where to store
+	events   uintptr // epoll: where to store; pipe: which
+	max      int32   // how many, to store
 
 	cpu    int64     // time that it had the vCPU, up to cpuTime.since
 	timers timerList // that count its time
@@ -49,6 +49,7 @@ const (
 	waitSleep waitKind = iota
 	waitFutex
 	waitEpoll
+	waitPipe
 )
 
 // Threads live in chunks of memory, each with its XSAVE area behind it.
