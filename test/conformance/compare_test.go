@@ -129,6 +129,7 @@ func TestReport(t *testing.T) {
 	add("goroot", "test/chan", "test/chan", "chan/a.go", made("a.go"), made("a.go"))
 	add("goroot", "test/chan", "test/chan", "chan/b.go", made("b.go"), made("b.go:fail=exit code 2"))
 	add("modules", "example.com/m", "example.com/m/p", "example.com/m/p", made("TestA"), broken(made(), "is not built: no"))
+	add("modules", "example.com/m", "example.com/m/net", "example.com/m/net", made("TestA"), made("TestA:fail="+noNet))
 	all[0].seconds, all[0].nativeSeconds = 2.25, 1
 	r := &report{about: "go1.26.8", sections: parts(all), stale: k.stale(), notRun: []string{"std io"}, otherKey: 2}
 	golden(t, "report.golden", (&lab{goroot: "/usr/lib/go", out: "/out"}).scrub(r.render()))

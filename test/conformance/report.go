@@ -100,16 +100,18 @@ func (o *options) about(l *lab) string {
 
 // parts sorts comparisons into the tables of the document.
 func parts(all []comparison) []part {
+	const network = ", packages that need a network"
 	titles := []part{
 		{title: "Standard library", head: "package"},
-		{title: "Standard library, packages that need a network", head: "package"},
+		{title: "Standard library" + network, head: "package"},
 		{title: "Programs of $GOROOT/test", head: "folder"},
 		{title: "Modules", head: "module"},
+		{title: "Modules" + network, head: "module"},
 	}
 	for _, c := range all {
 		i := slices.Index([]string{"std", "", "goroot", "modules"}, c.section)
-		if i == 0 && c.needsANetwork() {
-			i = 1
+		if c.needsANetwork() {
+			i = map[int]int{0: 1, 2: 2, 3: 4}[i]
 		}
 		titles[i].put(c)
 	}
@@ -139,7 +141,7 @@ func (r *report) answers() []string {
 		fmt.Sprintf("- With the %d that need one, it is %s (%d of %d).",
 			network.units, percent(both.passed, both.native), both.passed, both.native),
 		r.sections[2].answer("Of the programs of $GOROOT/test"),
-		r.sections[3].answer("Of the tests of well-known modules"),
+		r.sections[3].answer("Of the tests in modules' packages without need of a network"),
 	}
 }
 
