@@ -48,7 +48,11 @@ func initMemory() {
 func kernelAlloc(n uintptr) uintptr {
 	n = pageUp(n)
 	at := findFree(mmapBase, n)
-	if at == 0 || !insert(memory(at, n, protRead|protWrite)) || mapPages(at, n, hypercall.MapWrite) != 0 {
+	if at == 0 || !insert(memory(at, n, protRead|protWrite)) {
+		return 0
+	}
+	if mapPages(at, n, hypercall.MapWrite) != 0 {
+		remove(at, at+n)
 		return 0
 	}
 	return at
@@ -126,20 +130,26 @@ func mmapFixed(at, n uintptr, prot, flags uint32) int64 {
 	if flags&mapFixedNoReplace != 0 && overlaps(at, at+n) {
 		return -eEXIST
 	}
+	if !reserve(at, at+n, 1) {
+		return -eNOMEM
+	}
 	if prot == 0 {
 		if r := unmapHost(at, at+n); r != 0 {
 			return r
 		}
 	}
-	if !remove(at, at+n) || !insert(memory(at, n, prot)) {
-		return -eNOMEM
-	}
+	remove(at, at+n)
+	insert(memory(at, n, prot))
 	return populate(at, n, prot, false)
 }
 
 // fromPool takes pages that are mapped already.
 func fromPool(n uintptr) uintptr {
 	p := &regions.pool
+	// The old pool and the new one may each have to be cut out of a region.
+	if !reserve(0, 0, 3) {
+		return 0
+	}
 	if p.end-p.next < n {
 		at := findFree(mmapBase, poolSize)
 		if at == 0 || mapPages(at, poolSize, hypercall.MapWrite) != 0 {
@@ -147,14 +157,11 @@ func fromPool(n uintptr) uintptr {
 		}
 		returnPool()
 		p.next, p.end = at, at+poolSize
-		if !insert(memory(at, poolSize, 0)) {
-			return 0
-		}
+		insert(memory(at, poolSize, 0))
 	}
 	at := p.next
-	if !remove(at, at+n) || !insert(memory(at, n, protRead|protWrite)) {
-		return 0
-	}
+	remove(at, at+n)
+	insert(memory(at, n, protRead|protWrite))
 	p.next += n
 	return at
 }
@@ -173,12 +180,13 @@ func munmap(at, n uintptr) int64 {
 	if at%hypercall.PageSize != 0 || n == 0 || at >= mmapEnd || n > mmapEnd-at {
 		return -eINVAL
 	}
+	if !reserve(at, at+n, 0) {
+		return -eNOMEM
+	}
 	if r := unmapHost(at, at+n); r != 0 {
 		return r
 	}
-	if !remove(at, at+n) {
-		return -eNOMEM
-	}
+	remove(at, at+n)
 	return 0
 }
 
@@ -222,26 +230,29 @@ func mprotect(at, n uintptr, prot uint32) int64 {
 }
 
 func protectRegion(r region, from, to uintptr, prot uint32) int64 {
+	bare := r.reserved && r.file == noFile
 	switch {
 	case prot&protExec != 0:
 		return -eACCES
-	case r.reserved && r.file == noFile:
-		if prot == 0 {
-			return 0
-		}
-		if !remove(from, to) || !insert(memory(from, to-from, prot)) {
-			return -eNOMEM
-		}
-		return mapPages(from, to-from, mapFlags(prot)|hypercall.MapLazy)
-	case !r.reserved:
-		if e := Hypercall(hypercall.CallProtect, from, to-from, uintptr(mapFlags(prot)), 0, 0, 0); e != 0 {
-			return e
-		}
-	}
-	r.start, r.end, r.prot = from, to, uint8(prot&(protRead|protWrite))
-	if !remove(from, to) || !insert(r) {
+	case bare && prot == 0:
+		return 0
+	case !reserve(from, to, 1):
 		return -eNOMEM
 	}
+	var e int64
+	switch {
+	case bare:
+		e = mapPages(from, to-from, mapFlags(prot)|hypercall.MapLazy)
+		r.reserved = false
+	case !r.reserved:
+		e = Hypercall(hypercall.CallProtect, from, to-from, uintptr(mapFlags(prot)), 0, 0, 0)
+	}
+	if e != 0 {
+		return e
+	}
+	r.start, r.end, r.prot = from, to, uint8(prot&(protRead|protWrite))
+	remove(from, to)
+	insert(r)
 	return 0
 }
 
@@ -251,9 +262,11 @@ func markFile(at, n uintptr, kind fileKind, prot uint32) int64 {
 	n = pageUp(n)
 	r := memory(at, n, prot)
 	r.file, r.reserved = kind, kind == sharedFile
-	if !remove(at, at+n) || !insert(r) {
+	if !reserve(at, at+n, 1) {
 		return -eNOMEM
 	}
+	remove(at, at+n)
+	insert(r)
 	return 0
 }
 

@@ -132,6 +132,23 @@ func remove(start, end uintptr) bool {
 	return true
 }
 
+// reserve makes sure that remove of a range and insert of more regions after it
+// find room: when the host has done its part it is too late to fail.
+func reserve(start, end uintptr, more int) bool {
+	for i := search(start); i < regions.n && all()[i].start < end; i++ {
+		switch r := all()[i]; {
+		case r.start < start && r.end > end:
+			more++ // cut in two
+		case r.start >= start && r.end <= end:
+			more--
+		}
+		if more <= 0 {
+			return true
+		}
+	}
+	return regions.cap-regions.n >= more || growRegions()
+}
+
 func closeGap(i int) {
 	list := all()
 	copy(list[i:], list[i+1:])

@@ -116,7 +116,10 @@ func mapCopy(a *args) (int, fs.Errno) {
 			return 0, e
 		}
 	}
-	guest.MarkPrivateFile(uintptr(addr), a.v[1], a.v[2])
+	if _, e := linux(guest.MarkPrivateFile(uintptr(addr), a.v[1], a.v[2])); e != 0 {
+		unreserve(addr, a)
+		return 0, e
+	}
 	return addr, 0
 }
 
@@ -127,8 +130,10 @@ func mapFile(a *args) (int, fs.Errno) {
 	if e != 0 {
 		return 0, e
 	}
-	guest.MarkSharedFile(uintptr(addr), a.v[1], a.v[2])
-	e = files().Map(a.int(4), uintptr(addr), uint64(a.v[1]), a.i64(5), int(a.v[2]))
+	_, e = linux(guest.MarkSharedFile(uintptr(addr), a.v[1], a.v[2]))
+	if e == 0 {
+		e = files().Map(a.int(4), uintptr(addr), uint64(a.v[1]), a.i64(5), int(a.v[2]))
+	}
 	if e != 0 {
 		unreserve(addr, a)
 		return 0, e
