@@ -8,7 +8,7 @@ import (
 
 const (
 	mmapBase = 0x7000_0000_0000 // where addresses without a hint come from
-	mmapEnd  = uintptr(hypercall.ReservedGVA)
+	mmapEnd  = uintptr(hypercall.ReservedGVA) - 1<<32
 
 	// poolSize is mapped in one step, so that the runtime's many small
 	// allocations cost no exit each.

@@ -137,3 +137,27 @@ func TestNoMemory(t *testing.T) {
 	}
 	unchanged(t, "mmap", before)
 }
+
+// TestListIsNotGivenOut: no mapping comes where the list itself may be.
+func TestListIsNotGivenOut(t *testing.T) {
+	const page = hypercall.PageSize
+	newHost(t)
+	list := uintptr(regionMemory)
+	for _, at := range []uintptr{list, list + page, list - page, list + 1<<32 - page} {
+		if got := mmap(at, 2*page, rw, mapFixed|mapAnonymous); got != -eINVAL {
+			t.Errorf("at %#x: %#x", at, got)
+		}
+		if got := mmap(at, 2*page, rw, mapAnonymous); got < mmapBase || uintptr(got) >= list-page {
+			t.Errorf("near %#x: %#x", at, got)
+		}
+	}
+	if got := mmap(mmapBase, list-mmapBase-page, 0, mapFixed|mapAnonymous); got != mmapBase {
+		t.Fatalf("%#x", got)
+	}
+	if got := mmap(0, 2*page, 0, mapAnonymous); got != -eNOMEM {
+		t.Errorf("all is taken: %#x", got)
+	}
+	if got := mmap(0, page, 0, mapAnonymous); uintptr(got) != list-page {
+		t.Errorf("the last page: %#x", got)
+	}
+}

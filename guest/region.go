@@ -171,8 +171,9 @@ func all() []region {
 	return unsafe.Slice((*region)(unsafe.Pointer(regions.at)), regions.cap)[:regions.n]
 }
 
-// regionMemory is where the list lives once it has outgrown its first array.
-const regionMemory = mmapEnd - 1<<32
+// regionMemory is where the list lives once it has outgrown its first array:
+// from where mappings end.
+const regionMemory = mmapEnd
 
 // growRegions moves the list to an array of twice the size.
 func growRegions() bool {
