@@ -210,11 +210,14 @@ func inPool(r region) bool { return r.start < regions.pool.end && regions.pool.n
 // mprotect changes permissions. Reserved addresses get their memory now,
 // lazily.
 func mprotect(at, n uintptr, prot uint32) int64 {
-	n = pageUp(n)
-	if at%hypercall.PageSize != 0 {
+	end := at + pageUp(n)
+	switch {
+	case at%hypercall.PageSize != 0:
 		return -eINVAL
+	case n != 0 && end <= at:
+		return -eNOMEM
 	}
-	for end := at + n; at < end; {
+	for at < end {
 		i := search(at)
 		if i == regions.n || all()[i].start > at {
 			return -eNOMEM
@@ -271,14 +274,14 @@ func markFile(at, n uintptr, kind fileKind, prot uint32) int64 {
 }
 
 func madvise(at, n uintptr, advice uint32) int64 {
-	n = pageUp(n)
-	if at%hypercall.PageSize != 0 {
+	end := at + pageUp(n)
+	if at%hypercall.PageSize != 0 || end < at || n != 0 && end == at {
 		return -eINVAL
 	}
 	if advice != madvDontneed && advice != madvFree || n == 0 || at < uintptr(Info().ImageEnd) {
 		return 0
 	}
-	for end := at + n; at < end; {
+	for at < end {
 		i := search(at)
 		if i == regions.n || all()[i].start > at {
 			return -eNOMEM
@@ -317,6 +320,8 @@ func mincore(at, n, to uintptr) int64 {
 	switch {
 	case at%hypercall.PageSize != 0:
 		return -eINVAL
+	case n > mmapEnd || at > mmapEnd-n:
+		return -eNOMEM
 	case !writable(to, pages):
 		return -eFAULT
 	}

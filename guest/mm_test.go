@@ -161,3 +161,26 @@ func TestListIsNotGivenOut(t *testing.T) {
 		t.Errorf("the last page: %#x", got)
 	}
 }
+
+// TestRangesThatWrap: a range that goes round the end of all addresses is
+// refused as Linux refuses it.
+func TestRangesThatWrap(t *testing.T) {
+	const page = hypercall.PageSize
+	newHost(t)
+	at := uintptr(mmap(0, page, rw, mapAnonymous))
+	before := layout()
+	for _, n := range []uintptr{^uintptr(0), ^uintptr(page) + 2, -at, -at + page} {
+		for call, c := range map[string][2]int64{
+			"madvise": {madvise(at, n, madvDontneed), -eINVAL}, "mprotect": {mprotect(at, n, protRead), -eNOMEM},
+			"mincore": {mincore(at, n, at), -eNOMEM}, "munmap": {munmap(at, n), -eINVAL},
+		} {
+			if c[0] != c[1] {
+				t.Errorf("%s of %#x: %d, want %d", call, n, c[0], c[1])
+			}
+		}
+	}
+	unchanged(t, "ranges that wrap", before)
+	if got := mprotect(at, 0, protRead) + madvise(at, 0, madvDontneed); got != 0 {
+		t.Errorf("of nothing: %d", got)
+	}
+}

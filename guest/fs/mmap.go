@@ -136,6 +136,9 @@ func (fs *FS) eachMapped(addr uintptr, length uint64, do func(*share, *mapping))
 	fs.maps.mu.Lock()
 	defer fs.maps.mu.Unlock()
 	end := addr + uintptr(length+pageSize-1)&^(pageSize-1)
+	if addr%pageSize != 0 || end <= addr {
+		return false // the call will be refused
+	}
 	found := false
 	fs.maps.nodes = slices.DeleteFunc(fs.maps.nodes, func(n *inode) bool {
 		n.mu.Lock()

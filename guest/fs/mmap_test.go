@@ -188,6 +188,24 @@ func TestMapRefused(t *testing.T) {
 	want(t, "device", fs.Map(fd, addr, 1, 0, protRead), ENODEV)
 }
 
+// TestMapBadRanges: nothing is shared in a range that no call may have.
+func TestMapBadRanges(t *testing.T) {
+	fs, pages := newMapped(t)
+	put(t, fs, "/f", "hello")
+	fd, _ := fs.Open(AT_FDCWD, "/f", O_RDWR, 0)
+	addr, mem := pages.reserve(8)
+	ok(t, fs.Map(fd, addr, 8*pageSize, 0, protRead|protWrite))
+	for _, r := range [][2]uintptr{{addr + 10*pageSize, ^uintptr(0) - 5*pageSize}, {addr, ^uintptr(0)}, {addr, -addr}, {addr + 1, pageSize}, {addr, 0}} {
+		if fs.Shared(r[0], uint64(r[1])) {
+			t.Errorf("%#x bytes at %#x are shared", r[1], r[0])
+		}
+	}
+	fs.Unmap(addr+1, 2*pageSize)
+	if string(mem[:5]) != "hello" || !fs.Shared(addr, 1) {
+		t.Error("the mapping is gone")
+	}
+}
+
 // TestMapRandom stores through mappings and calls in random order and compares
 // with a plain slice.
 func TestMapRandom(t *testing.T) {

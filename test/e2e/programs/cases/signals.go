@@ -302,7 +302,22 @@ func badPointers([]string) {
 	check(syscall.Madvise(page, syscall.MADV_DONTNEED))
 	fmt.Println("emptied", page[1])
 	check(syscall.Mprotect(page[:4096], syscall.PROT_READ|syscall.PROT_WRITE))
+	// Ranges that go round the end of all addresses, with a shared mapping about.
+	f := must(os.CreateTemp("", "wrap"))
+	check(f.Truncate(8192))
+	shared := must(syscall.Mmap(int(f.Fd()), 0, 8192, syscall.PROT_READ, syscall.MAP_SHARED))
+	for _, b := range [][]byte{page, shared} {
+		addr := uintptr(unsafe.Pointer(&b[0]))
+		for _, n := range []uintptr{^uintptr(0), ^uintptr(4094), -addr, -addr + 4096} {
+			_, _, protect := syscall.Syscall(syscall.SYS_MPROTECT, addr, n, syscall.PROT_READ)
+			_, _, advise := syscall.Syscall(syscall.SYS_MADVISE, addr, n, syscall.MADV_DONTNEED)
+			_, _, core := syscall.Syscall(syscall.SYS_MINCORE, addr, n, addr)
+			_, _, unmap := syscall.Syscall(syscall.SYS_MUNMAP, addr, n, 0)
+			fmt.Println(protect, advise, core, unmap)
+		}
+	}
 	check(syscall.Munmap(page))
+	check(syscall.Munmap(shared))
 }
 
 // killTrace dies of a signal that Go tells of.
