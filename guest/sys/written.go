@@ -9,7 +9,7 @@ import (
 // hearRuntime has the runtime's own writes come here. It is called with the first
 // file system call, before which there is no descriptor to write to.
 func hearRuntime() {
-	guest.OnWritten = drain
+	guest.OnWritten = drainAll
 	guest.OnCrashFD = func(fd uintptr) {
 		stream := 0
 		if fd < 1<<31 {
@@ -24,14 +24,27 @@ func hearRuntime() {
 
 var draining sync.Mutex
 
-// drain writes what the runtime has written to descriptors of its own to the
-// files behind them. Errors are nobody's: the runtime has been told that all is
-// well. Whoever comes meanwhile goes on: a write to a pipe may wait for them.
+// drain writes what the runtime has written, unless someone is about it.
+// Whoever comes meanwhile goes on: a write to a pipe may wait for them.
 func drain() {
-	if !draining.TryLock() {
-		return
+	if draining.TryLock() {
+		defer draining.Unlock()
+		writeWritten()
 	}
+}
+
+// drainAll is for the end of a heap dump, which is then written. It may wait for
+// another dump's reader, for which on Linux all of the program would wait.
+func drainAll() {
+	draining.Lock()
 	defer draining.Unlock()
+	writeWritten()
+}
+
+// writeWritten writes what the runtime has written to descriptors of its own to
+// the files behind them. Errors are nobody's: the runtime has been told that all
+// is well.
+func writeWritten() {
 	buf, fd := make([]byte, 256<<10), new(int32)
 	for {
 		n := guest.TakeWritten(buf, fd)

@@ -126,6 +126,13 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
+// A heap dump is written when WriteHeapDump returns, also while another waits.
+// On Linux a dump whose reader is in the program never ends.
+func TestTwoHeapDumps(t *testing.T) {
+	t.Parallel()
+	wants(t, run(t, cases, []string{"--timeout", "30s"}, "heap-dump-two"), 0, "true true 1048576\n", "")
+}
+
 // What differs from Linux, and is meant to.
 func TestOwnAnswers(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -20,6 +21,7 @@ var (
 	_ = add("metrics", showMetrics)
 	_ = add("memory-limit", memoryLimit)
 	_ = add("heap-dump", heapDump)
+	_ = add("heap-dump-two", heapDumpTwo)
 	_ = add("crash-output", crashOutput)
 )
 
@@ -145,6 +147,27 @@ func heapDump([]string) {
 	must(f.WriteString("after"))
 	b := must(os.ReadFile(f.Name()))
 	fmt.Printf("%.22q %q %v\n", b, b[len(b)-5:], len(b) > 10_000)
+}
+
+// heapDumpTwo makes a dump while another waits for the reader of its pipe.
+func heapDumpTwo([]string) {
+	kept := make([]byte, 1<<20)
+	r, w, err := os.Pipe()
+	check(err)
+	go func() {
+		debug.WriteHeapDump(w.Fd())
+		check(w.Close())
+	}()
+	must(r.Read(make([]byte, 1))) // the rest does not fit into the pipe
+	f := must(os.CreateTemp("", "dump"))
+	size := make(chan int64)
+	go func() {
+		debug.WriteHeapDump(f.Fd())
+		size <- must(f.Stat()).Size()
+	}()
+	time.Sleep(10 * time.Millisecond)
+	n := must(io.Copy(io.Discard, r))
+	fmt.Println(n > 1<<20, <-size > 1<<20, len(kept))
 }
 
 // crashOutput dies with its last words also on stdout, or no longer there.
