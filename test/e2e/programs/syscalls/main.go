@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"syscall"
 	"unsafe"
 )
 
@@ -43,4 +44,42 @@ func main() {
 	}
 	wg.Wait()
 	fmt.Println(wrong)
+	pipe()
+}
+
+// pipe has a blocking and a non-blocking pipe of the kernel's own.
+func pipe() {
+	fds := new([2]int32)
+	buf := new([8]byte)
+	at := uintptr(unsafe.Pointer(buf))
+	on := func(what string, number uintptr, fd int32, a, b uintptr) {
+		fmt.Println(what, int(call(number, uintptr(fd), a, b)), string(buf[:]))
+	}
+	for _, flags := range []uintptr{0, syscall.O_NONBLOCK | syscall.O_CLOEXEC} {
+		copy(buf[:], "12345678")
+		fmt.Println(call(syscall.SYS_PIPE2, uintptr(unsafe.Pointer(fds)), flags, 0))
+		r, w := fds[0], fds[1]
+		on("write", syscall.SYS_WRITE, w, at, 5)
+		on("write", syscall.SYS_WRITE, w, at+5, 3)
+		on("bad pointer", syscall.SYS_READ, r, 8, 1)
+		*buf = [8]byte{}
+		on("read", syscall.SYS_READ, r, at, 6)
+		on("read", syscall.SYS_READ, r, at, 6)
+		if flags != 0 {
+			on("nothing", syscall.SYS_READ, r, at, 6)
+		}
+		on("wrong end", syscall.SYS_WRITE, r, at, 1)
+		on("wrong end", syscall.SYS_READ, w, at, 1)
+		on("bad pointer", syscall.SYS_WRITE, w, 8, 1)
+		on("F_GETFD", syscall.SYS_FCNTL, r, syscall.F_GETFD, 0)
+		on("F_GETFL", syscall.SYS_FCNTL, r, syscall.F_GETFL, 0)
+		on("F_SETFL", syscall.SYS_FCNTL, w, syscall.F_SETFL, syscall.O_NONBLOCK)
+		fmt.Println(call(syscall.SYS_FCNTL, uintptr(w), syscall.F_GETFL, 0) & (syscall.O_NONBLOCK | syscall.O_ACCMODE))
+		on("close", syscall.SYS_CLOSE, w, 0, 0)
+		on("close", syscall.SYS_CLOSE, w, 0, 0)
+		on("end", syscall.SYS_READ, r, at, 1)
+		on("close", syscall.SYS_CLOSE, r, 0, 0)
+		on("gone", syscall.SYS_FCNTL, r, syscall.F_GETFD, 0)
+	}
+	fmt.Println(int(call(syscall.SYS_PIPE2, uintptr(unsafe.Pointer(fds)), 1, 0)), int(call(syscall.SYS_PIPE2, 8, 0, 0)))
 }
