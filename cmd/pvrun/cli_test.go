@@ -173,6 +173,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"run", "-e", "=x", "x"}, 125, `pvrun: -e =x: must be NAME=VALUE or NAME (see 'pvrun run --help')`},
 		{[]string{"run", "--env-file", "none", "x"}, 125, `pvrun: open none: no such file or directory`},
 		{[]string{"run", "--rootfs", "none", "x"}, 125, `pvrun: root file system none: no such file or directory`},
+		{[]string{"exec"}, 125, `pvrun: needs a program (see 'pvrun exec --help')`},
+		{[]string{"exec", "--frob", "x"}, 125, `pvrun: unknown flag: --frob (see 'pvrun exec --help')`},
 		{[]string{"run", "none.img"}, 127, `pvrun: run none.img: no such file`},
 		{[]string{"run", "./none"}, 127, `pvrun: build ./none: no such file or directory`},
 		{[]string{"run", "none.go"}, 127, `pvrun: build none.go: no such file or directory`},

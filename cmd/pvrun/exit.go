@@ -9,8 +9,8 @@ import (
 // codes and pvrun's rarely meet.
 const (
 	exitOK      = 0
-	exitFailure = 1 // a verb other than run has failed
-	exitUsage   = 2 // usage error of a verb other than run
+	exitFailure = 1 // a verb other than run and exec has failed
+	exitUsage   = 2 // usage error of a verb other than run and exec
 
 	exitTimeout  = 124 // run: --timeout is over
 	exitHost     = 125 // run: pvrun's own error, usage errors included
@@ -52,10 +52,10 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.As(err, &exit):
 		return exit.code
-	case errors.As(err, &usage) && usage.verb != "pvrun run":
-		return exitUsage
-	case errors.As(err, &usage):
+	case errors.As(err, &usage) && (usage.verb == "pvrun run" || usage.verb == "pvrun exec"):
 		return exitHost
+	case errors.As(err, &usage):
+		return exitUsage
 	}
 	return exitFailure
 }
