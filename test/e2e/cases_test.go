@@ -55,7 +55,7 @@ func TestSameAsNativeWithOddArguments(t *testing.T) {
 
 var (
 	addresses = regexp.MustCompile(`0x[0-9a-f]+`)
-	numbers   = regexp.MustCompile(`goroutine \d+`)
+	numbers   = regexp.MustCompile(`\b(goroutine |m=)\d+`)
 )
 
 // anyTrace is a traceback without what no two runs have in common. Of one
@@ -63,7 +63,7 @@ var (
 // a matter of timing.
 func anyTrace(s string) string {
 	s = addresses.ReplaceAllString(s, "0x")
-	s = numbers.ReplaceAllString(s, "goroutine N")
+	s = numbers.ReplaceAllString(s, "${1}N")
 	if strings.Contains(s, "\nruntime stack:\n") {
 		all := strings.SplitAfterN(s, "\n\n", 4)
 		return strings.Join(all[:min(3, len(all))], "")
