@@ -38,9 +38,9 @@ var certain = []struct {
 	text *regexp.Regexp
 	capability
 }{
-	{regexp.MustCompile(`processes are not available in a pvrun unikernel|cannot exec subprocess|skipping test: 'go (run|build)' not available on `), needsExec},
+	{regexp.MustCompile(`processes are not available in a pvrun unikernel|cannot exec subprocess|skipping test: 'go (run|build)' not available on |executable file not found in \$PATH`), needsExec},
 	{regexp.MustCompile(`networking is not available in this pvrun unikernel|NewLocalListener error: \w+ is not supported on `), needsNetwork},
-	{regexp.MustCompile(`[Ss]kipping.* on (uniprocessor|1 processor machine)|GOMAXPROCS ?<?= ?1$|requires NumCPU >= \d`), "cpus"},
+	{regexp.MustCompile(`[Ss]kipping.* on (uniprocessor|1 processor machine)|GOMAXPROCS ?<?= ?1$|requires NumCPU >= \d|needs GOMAXPROCS >= \d`), "cpus"},
 }
 
 // explain finds the line of a test's output that says why it did not pass, and

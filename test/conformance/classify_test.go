@@ -14,6 +14,8 @@ func TestExplain(t *testing.T) {
 			"    x_test.go:2: fork/exec /bin/true: processes are not available in a pvrun unikernel", needsExec},
 		{"testenv", skip, "    x_test.go:3: skipping test: cannot exec subprocess on linux/amd64: no\n",
 			"    x_test.go:3: skipping test: cannot exec subprocess on linux/amd64: no", needsExec},
+		{"no such program", skip, "    x_test.go:3: exec: \"ssh\": executable file not found in $PATH\n",
+			"    x_test.go:3: exec: \"ssh\": executable file not found in $PATH", needsExec},
 		{"network", down, "panic: listen tcp: networking is not available in this pvrun unikernel\n",
 			"panic: listen tcp: networking is not available in this pvrun unikernel", needsNetwork},
 		{"a listener", fail, "    x_test.go:3: NewLocalListener error: tcp is not supported on linux/amd64\n",
