@@ -176,7 +176,7 @@ func (b *builder) link(ctx context.Context, out string) error {
 }
 
 func (b *builder) linkArgs(out string) []string {
-	args := []string{"build", "-trimpath", "-buildmode=exe", "-o", out}
+	args := []string{"build", "-trimpath", "-buildmode=exe", "-o", out, GuestFlags}
 	if !strings.Contains(b.root.flags, "-buildvcs") {
 		args = append(args, "-buildvcs=false")
 	}

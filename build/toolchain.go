@@ -35,6 +35,11 @@ func FindToolchain(ctx context.Context, cfg Config) (Toolchain, error) {
 	return Toolchain{Command: root.command(), Origin: root.installed, GOROOT: root.derived, Env: root.settings()}, nil
 }
 
+// GuestFlags is a flag of the go command that has the guest library compiled as it
+// must be, whatever flags stand before it for all packages: its kernel cannot run
+// what -d=checkptr and the like put into code.
+const GuestFlags = "-gcflags=pvrun/...="
+
 // FileNames are flags of the go command that make the derived tree's files go
 // by the installed ones' names, in tracebacks and profiles. Their lines are the
 // same.

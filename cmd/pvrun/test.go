@@ -65,7 +65,11 @@ func (t *testArgs) run(ctx context.Context, s streams) error {
 	if t.dir != "" {
 		args = append(args, "-C="+t.dir)
 	}
-	args = append(args, tools.FileNames()...)
+	if strings.Contains(os.Getenv("GOFLAGS"), "-gcflags") {
+		args = append(args, build.GuestFlags) // other flags for all packages would undo those
+	} else {
+		args = append(args, tools.FileNames()...)
+	}
 	if t.compile {
 		return t.compileOnly(ctx, s, tools, args)
 	}

@@ -21,7 +21,7 @@ func TestSortTestArgs(t *testing.T) {
 		{args: "-v -run X ./...", rest: "-v -run X ./..."},
 		{args: "-m 1g --writable -v .", own: "--memory=1g --writable", rest: "-v ."},
 		{args: "--memory=512m . -args -m 3", own: "--memory=512m", rest: ". -args -m 3"},
-		{args: "-gcflags -m .", rest: "-gcflags -m ."},
+		{args: "-gcflags -m .", rest: "-gcflags -m -gcflags=pvrun/...= ."},
 		{args: "-run -race .", rest: "-run -race ."},
 		{args: "-C sub -count=1", rest: "-count=1", other: "C sub"},
 		{args: "-c -o out/ .", rest: ".", other: "c o out/"},

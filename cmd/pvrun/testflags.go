@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/pvrun/pvrun/build"
 )
 
 // testArgs is a command line of `pvrun test`, sorted.
@@ -86,6 +88,9 @@ func (t *testArgs) sort(name string, args []string) (n int, err error) {
 		t.compile = !isFalse(value)
 	default:
 		t.rest = append(t.rest, args[:n]...)
+		if name == "gcflags" {
+			t.rest = append(t.rest, build.GuestFlags)
+		}
 	}
 	return n, nil
 }

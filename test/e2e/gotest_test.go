@@ -84,6 +84,10 @@ func TestGoTest(t *testing.T) {
 	t.Run("list", func(t *testing.T) { sameTest(t, nil, "-list=.", "./lib") })
 	t.Run("exit", func(t *testing.T) { sameTest(t, []string{"EXIT=1"}, "-run=Exits", "./fails") })
 	t.Run("coverage", func(t *testing.T) { sameTest(t, nil, "-cover", "-skip=Burn", "./lib") })
+	t.Run("checkptr", func(t *testing.T) {
+		sameTest(t, nil, "-v", "-run=Temp|Places", "-gcflags=all=-d=checkptr", "./lib")
+		sameTest(t, []string{"GOFLAGS=-gcflags=all=-d=checkptr"}, "-v", "-run=Temp", "./lib")
+	})
 	t.Run("no package", func(t *testing.T) { sameTest(t, nil, "./none") })
 }
 
