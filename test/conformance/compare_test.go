@@ -207,3 +207,11 @@ func TestJudge(t *testing.T) {
 		}
 	}
 }
+
+func TestCode(t *testing.T) {
+	for text, want := range map[string]string{"": "", " a|b`c\t\r\n": "`a\\|b'c`", "x\x00y\x1b": "`x\uFFFDy\uFFFD`"} {
+		if got := code(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 var (
@@ -172,6 +173,12 @@ func code(text string) string {
 		return ""
 	}
 	text = strings.NewReplacer("`", "'", "|", `\|`, "\t", " ", "\r", "").Replace(string(runes))
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '\uFFFD' // git and grep take a page with zeros for no text
+		}
+		return r
+	}, text)
 	return "`" + text + "`"
 }
 
