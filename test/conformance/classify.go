@@ -39,7 +39,7 @@ var certain = []struct {
 	capability
 }{
 	{regexp.MustCompile(`processes are not available in a pvrun unikernel|cannot exec subprocess|skipping test: 'go (run|build)' not available on |executable file not found in \$PATH`), needsExec},
-	{regexp.MustCompile(`networking is not available in this pvrun unikernel|NewLocalListener error: \w+ is not supported on |\b(tcp|udp|unix)\w* is not supported\b|\b(tcp|udp)[46] not available|both IPv4 and IPv6 are required|IPv4 is required`), needsNetwork},
+	{regexp.MustCompile(`networking is not available in this pvrun unikernel|NewLocalListener error: \w+ is not supported on |\b(tcp|udp|unix)\w* is not supported\b|\b(tcp|udp)[46] not available|both IPv4 and IPv6 are required|IPv4 is required|\b[iI][pP][vV]?[46] (is )?not supported|ipv4 address inside ipv6 address not supported`), needsNetwork},
 	{regexp.MustCompile(`[Ss]kipping.* on (uniprocessor|1 processor machine)|GOMAXPROCS ?<?= ?1$|requires NumCPU >= \d|needs GOMAXPROCS >= \d`), "cpus"},
 }
 
