@@ -47,7 +47,9 @@ func (p *places) outputs(args []string) (*outbox, error) {
 		outDir = absolute(p.host, v.value())
 	}
 	if v := values[folderFlag]; v != nil {
-		p.share(absolute(p.host, v.value()), true)
+		dir := absolute(p.host, v.value())
+		p.share(dir, true)
+		p.coverage(dir)
 	}
 	if v := values["artifacts"]; v != nil && v.value() != "false" {
 		if err := p.artifacts(outDir); err != nil {
@@ -68,6 +70,17 @@ func (p *places) outputs(args []string) (*outbox, error) {
 		p.share(o.dir, true)
 	}
 	return o, nil
+}
+
+// coverage shows the folder that the go command works in where a test's coverage
+// is of other packages too: what there is to cover in them lies in theirs.
+func (p *places) coverage(dir string) {
+	const list = "metafiles.txt" // internal/coverage.MetaFilesFileName
+	if work := filepath.Dir(filepath.Dir(dir)); strings.HasPrefix(filepath.Base(work), "go-build") {
+		if _, err := os.Stat(filepath.Join(dir, list)); err == nil {
+			p.share(work, false)
+		}
+	}
 }
 
 // artifacts shows the folder that t.ArtifactDir makes folders in. A link in its

@@ -91,6 +91,25 @@ func TestGoTest(t *testing.T) {
 	t.Run("no package", func(t *testing.T) { sameTest(t, nil, "./none") })
 }
 
+// TestGoTestCoverPackages covers packages by the tests of others.
+func TestGoTestCoverPackages(t *testing.T) {
+	t.Parallel()
+	var profiles []string
+	for _, here := range []bool{true, false} {
+		file := filepath.Join(t.TempDir(), "cover.out")
+		got := goTest(t, testedDir, here, nil, "-p=1", "-run=Double|Speaks", "-coverpkg=./...", "-coverprofile="+file, "./lib", "./two")
+		profile, err := os.ReadFile(file)
+		if got.code != 0 || err != nil {
+			t.Fatalf("exit code %d, %v\n%s%s", got.code, err, got.stdout, got.stderr)
+		}
+		profiles = append(profiles, string(profile))
+	}
+	same(t, "cover.out", profiles[0], profiles[1])
+	if !strings.Contains(profiles[0], "tested/two/two.go:7.29,7.57 1 1") {
+		t.Errorf("got\n%s", profiles[0])
+	}
+}
+
 // TestGoTestEnds checks ends that print addresses.
 func TestGoTestEnds(t *testing.T) {
 	t.Parallel()
@@ -137,7 +156,7 @@ func TestGoTestFiles(t *testing.T) {
 		return err
 	})
 	want := []string{"beside.txt", "block.out", "cover.out", "cpu.out", "fails/fails_test.go", "go.mod", "lib/lib.go", "lib/lib_test.go",
-		"lib/testdata/a.txt", "lib/testdata/deep/b.txt", "lib.test", "mem.out", "mutex.out", "trace.out"}
+		"lib/testdata/a.txt", "lib/testdata/deep/b.txt", "lib.test", "mem.out", "mutex.out", "trace.out", "two/two.go", "two/two_test.go"}
 	slices.Sort(made)
 	slices.Sort(want)
 	if !slices.Equal(made, want) || artifacts != 1 {
