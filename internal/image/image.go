@@ -268,7 +268,7 @@ func (p *parser) ours(desc []byte) error {
 // finish checks what only all headers together show.
 func (p *parser) finish(entry hypercall.GVA) (*Image, error) {
 	if !p.note {
-		return nil, bad("no pvrun note: not a pvrun image (build one with 'pvrun build')")
+		return nil, bad("no pvrun note: not a pvrun image ('pvrun build' makes one, 'pvrun exec' runs what go test leaves)")
 	}
 	segs := p.img.Segments
 	slices.SortFunc(segs, func(a, b Segment) int {
