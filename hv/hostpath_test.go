@@ -220,6 +220,23 @@ func TestHostFileTimes(t *testing.T) {
 	}
 }
 
+// meanwhile does f again and again until stop, which waits for its end.
+func meanwhile(f func()) (stop func()) {
+	enough, done := make(chan bool), make(chan bool)
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-enough:
+				return
+			default:
+				f()
+			}
+		}
+	}()
+	return func() { close(enough); <-done }
+}
+
 // TestHostFileSwap: a folder, or a file, that turns into a link to the outside
 // and back while calls go through it never leads there.
 func TestHostFileSwap(t *testing.T) {
@@ -231,24 +248,15 @@ func TestHostFileSwap(t *testing.T) {
 	os.WriteFile(filepath.Join(outside, "x"), []byte("secret"), 0o600)
 	last, keptLast := filepath.Join(s.dir, "last"), filepath.Join(s.dir, "keptLast")
 	os.WriteFile(last, []byte("inside"), 0o644)
-	stop, done := make(chan bool), make(chan bool)
-	go func() {
-		defer close(done)
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			os.Rename(way, kept)
-			os.Symlink("../outside", way)
-			os.Remove(way)
-			os.Rename(kept, way)
-			os.Rename(last, keptLast)
-			os.Symlink("../outside/x", last)
-			os.Rename(keptLast, last)
-		}
-	}()
+	stop := meanwhile(func() {
+		os.Rename(way, kept)
+		os.Symlink("../outside", way)
+		os.Remove(way)
+		os.Rename(kept, way)
+		os.Rename(last, keptLast)
+		os.Symlink("../outside/x", last)
+		os.Rename(keptLast, last)
+	})
 	seen, modes := 0, map[bool]int{}
 	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); {
 		h := s.open("way/x", hypercall.HostFileRDONLY)
@@ -266,8 +274,7 @@ func TestHostFileSwap(t *testing.T) {
 		}
 		s.do(hypercall.HostFileArgs{Op: hypercall.HostFileMkdir, Mode: 0o755}, "way/made")
 	}
-	close(stop)
-	<-done
+	stop()
 	if list, _ := os.ReadDir(outside); len(list) != 1 {
 		t.Errorf("outside are now %v", list)
 	}
@@ -289,25 +296,15 @@ func TestHostFileMkdirSwap(t *testing.T) {
 	os.Mkdir(group, 0o755)
 	os.Chmod(group, 0o755|os.ModeSetgid)
 	os.WriteFile(program, nil, 0o755)
-	stop, done := make(chan bool), make(chan bool)
-	go func() {
-		defer close(done)
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			if syscall.Rmdir(made) == nil && os.Link(program, made) == nil {
-				os.Remove(made)
-			}
+	stop := meanwhile(func() {
+		if syscall.Rmdir(made) == nil && os.Link(program, made) == nil {
+			os.Remove(made)
 		}
-	}()
+	})
 	for end := time.Now().Add(500 * time.Millisecond); time.Now().Before(end); {
 		s.do(hypercall.HostFileArgs{Op: hypercall.HostFileMkdir, Mode: 0o777}, "group/made")
 	}
-	close(stop)
-	<-done
+	stop()
 	if st, err := os.Stat(program); err != nil || st.Mode()&os.ModeSetgid != 0 {
 		t.Errorf("the program is now %v (%v)", st.Mode(), err)
 	}

@@ -24,7 +24,6 @@ var capabilities = map[capability]string{
 	"files":      "a file, device or file system of the host that the machine does not have",
 	"proc":       "/proc or /sys",
 	"memory":     "more memory than the machine was given",
-	"profile":    "CPU profiles (SIGPROF)",
 	"syscall":    "a system call that the guest does not have",
 	"signal":     "a signal from outside, a job control signal or a crash dump by one",
 	"user":       "users and groups of the host",
