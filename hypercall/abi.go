@@ -2,7 +2,7 @@ package hypercall
 
 // Version is the version of this contract. A host runs only images whose note
 // names the same version, and a guest checks [StartInfo.Version] again.
-const Version = 2
+const Version = 3
 
 // PageSize is the only page size that the contract speaks of, in bytes.
 const PageSize = 4096
@@ -18,7 +18,7 @@ type Mode uint32
 
 const (
 	ModePV   Mode = 1 // hypercalls
-	ModeTrap Mode = 2 // the bare machine's own instructions, each trapped; reserved
+	ModeTrap Mode = 2 // the bare machine's own instructions, each trapped
 )
 
 // Feature is a set of optional parts of the contract. The host offers a set in
@@ -33,7 +33,7 @@ const (
 	FeatureJIT                          // pages that change from W to X; reserved
 	FeatureBlock                        // block rings; reserved
 	FeatureNet                          // network rings; reserved
-	FeatureTrapMode                     // the image can run in ModeTrap; reserved
+	FeatureTrapMode                     // the image can run in ModeTrap
 	featureEnd                          // not a feature
 )
 

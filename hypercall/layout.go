@@ -7,6 +7,7 @@ package hypercall
 //	0x0000_0040_0000  the image, where its ELF segments say
 //	0x0000_0c00_0000… the guest's own
 //	0x7f00_0000_0000  RootFSGVA: the root file system archive, read-only
+//	0x7f80_0000_0000  DirectMapGVA: in trap mode, physical memory from 0 on
 //	0x7ffd_0000_0000  HypercallGVA: one page of code, filled by the host
 //	0x7ffd_0010_0000  StartInfoGVA: StartInfo and its strings, read-only
 //	0x7ffd_0030_0000  SharedInfoGVA: one page, read-write
@@ -16,6 +17,7 @@ const (
 	MinGVA        GVA = 0x10000
 	ReservedGVA   GVA = 0x7f00_0000_0000
 	RootFSGVA     GVA = 0x7f00_0000_0000
+	DirectMapGVA  GVA = 0x7f80_0000_0000
 	HypercallGVA  GVA = 0x7ffd_0000_0000
 	StartInfoGVA  GVA = 0x7ffd_0010_0000
 	SharedInfoGVA GVA = 0x7ffd_0030_0000

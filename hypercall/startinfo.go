@@ -32,6 +32,7 @@ type StartInfo struct {
 	Rows, Cols uint16 // of the terminal; 0 when unknown
 	ShareCount uint32
 	Shares     Extent // ShareCount structures [Share]: what CallHostFile works in
+	FreeFrom   GPA    // ModeTrap: nothing was loaded from here up to MemBytes
 }
 
 // Extent is a run of bytes in the guest's address space.
@@ -60,6 +61,6 @@ const (
 )
 
 var (
-	_ = [1]struct{}{}[unsafe.Sizeof(StartInfo{})-256]
+	_ = [1]struct{}{}[unsafe.Sizeof(StartInfo{})-264]
 	_ = [1]struct{}{}[unsafe.Sizeof(Share{})-24]
 )
