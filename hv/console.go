@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"sync/atomic"
 
 	"github.com/pvrun/pvrun/hypercall"
 	"golang.org/x/sys/unix"
@@ -69,7 +68,7 @@ func (vm *VM) consoleWrite(a callArgs) int64 {
 	if a[2] > hypercall.MaxConsole {
 		return failed(hypercall.EINVAL)
 	}
-	pieces, s := vm.tables.slices(a[1], a[2], false)
+	pieces, s := vm.space.slices(a[1], a[2], false)
 	if s != 0 {
 		return failed(s)
 	}
@@ -150,7 +149,7 @@ func (vm *VM) consoleRead(a callArgs) int64 {
 	if a[1] > hypercall.MaxConsole {
 		return failed(hypercall.EINVAL)
 	}
-	pieces, s := vm.tables.slices(a[0], a[1], true)
+	pieces, s := vm.space.slices(a[0], a[1], true)
 	if s != 0 {
 		return failed(s)
 	}
@@ -217,9 +216,9 @@ func (con *console) pollFDs(fds []unix.PollFd) []unix.PollFd {
 	return fds
 }
 
-// ready tells the guest of files that have become ready. fds is what pollFDs
+// ready is the events of files that have become ready. fds is what pollFDs
 // appended.
-func (con *console) ready(c *vcpu, fds []unix.PollFd) {
+func (con *console) ready(fds []unix.PollFd) (events uint32) {
 	at := 0
 	for i := range con.wants {
 		if !con.wants[i] {
@@ -228,23 +227,25 @@ func (con *console) ready(c *vcpu, fds []unix.PollFd) {
 		if fds[at].Revents != 0 {
 			con.wants[i] = false
 			con.waiting--
-			event := uint32(1 << hypercall.EventConsoleOut)
 			if i == 0 {
-				event = 1 << hypercall.EventConsoleIn
+				events |= 1 << hypercall.EventConsoleIn
+			} else {
+				events |= 1 << hypercall.EventConsoleOut
 			}
-			atomic.OrUint32(&c.info.Pending, event)
 		}
 		at++
 	}
+	return events
 }
 
 // poll looks at the files that the guest waits for while it runs on.
-func (con *console) poll(c *vcpu) {
+func (con *console) poll() (events uint32) {
 	if !con.interested() {
-		return
+		return 0
 	}
 	fds := con.pollFDs(nil)
-	if n, err := unix.Poll(fds, 0); n > 0 && err == nil {
-		con.ready(c, fds)
+	if n, err := unix.Poll(fds, 0); n <= 0 || err != nil {
+		return 0
 	}
+	return con.ready(fds)
 }

@@ -15,7 +15,7 @@ import (
 const scratch = 0x20_0000_0000 // memory for the arguments of calls
 
 // newConsoleVM has a console and a buffer of 16 pages.
-func newConsoleVM(t *testing.T, cfg Config) (*VM, *vcpu) {
+func newConsoleVM(t *testing.T, cfg Config) (*VM, *pvGuest) {
 	t.Helper()
 	vm := newTestVM(t, 400)
 	vm.cfg.Stdin, vm.cfg.Stdout, vm.cfg.Stderr = cfg.Stdin, cfg.Stdout, cfg.Stderr
@@ -23,7 +23,7 @@ func newConsoleVM(t *testing.T, cfg Config) (*VM, *vcpu) {
 	if s := vm.tables.doMap(scratch, 16*pageSize, hypercall.MapRead|hypercall.MapWrite); s != 0 {
 		t.Fatal(s)
 	}
-	return vm, &vcpu{vm: vm, info: &hypercall.VCPUInfo{}}
+	return vm, &pvGuest{vcpu: &vcpu{vm: vm}, info: &hypercall.VCPUInfo{}}
 }
 
 func (vm *VM) write(fd, n uint64) int64 {
@@ -101,7 +101,7 @@ func TestConsolePipe(t *testing.T) {
 func consolePipe(t *testing.T, r, w *os.File) {
 	t.Helper()
 	vm, c := newConsoleVM(t, Config{Stdout: w})
-	vm.tables.copyOut(scratch, bytes.Repeat([]byte("0123456789abcdef"), pageSize))
+	vm.space.copyOut(scratch, bytes.Repeat([]byte("0123456789abcdef"), pageSize))
 	sent := vm.write(1, 5000) // so that what comes never fits exactly
 	for {
 		n := vm.write(1, 16*pageSize)
@@ -113,7 +113,7 @@ func consolePipe(t *testing.T, r, w *os.File) {
 		}
 		sent += n
 	}
-	c.vm.con.poll(c)
+	c.happened(c.vm.con.poll())
 	if c.info.Pending != 0 || !vm.con.interested() {
 		t.Errorf("pending %#x while the pipe is full", c.info.Pending)
 	}
@@ -121,7 +121,7 @@ func consolePipe(t *testing.T, r, w *os.File) {
 	if _, err := io.ReadFull(r, b); err != nil || !bytes.Equal(b[:16], []byte("0123456789abcdef")) {
 		t.Fatalf("read %q…: %v", b[:16], err)
 	}
-	c.vm.con.poll(c)
+	c.happened(c.vm.con.poll())
 	if c.info.Pending != 1<<hypercall.EventConsoleOut || vm.con.interested() {
 		t.Errorf("pending %#x when the pipe is empty", c.info.Pending)
 	}
@@ -151,7 +151,7 @@ func TestConsoleIn(t *testing.T) {
 		t.Fatalf("again: %d, %d are waited for", n, vm.con.waiting)
 	}
 	w.WriteString("hello")
-	vm.con.poll(c)
+	c.happened(vm.con.poll())
 	if c.info.Pending != 1<<hypercall.EventConsoleIn {
 		t.Errorf("pending %#x", c.info.Pending)
 	}
@@ -159,7 +159,7 @@ func TestConsoleIn(t *testing.T) {
 		t.Fatalf("read: %d", n)
 	}
 	b := make([]byte, 5)
-	if vm.tables.copyIn(b, scratch+pageSize-2); string(b) != "hello" {
+	if vm.space.copyIn(b, scratch+pageSize-2); string(b) != "hello" {
 		t.Errorf("read %q", b)
 	}
 	w.Close()

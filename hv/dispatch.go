@@ -12,7 +12,7 @@ import (
 type callArgs [6]uint64
 
 // hypercall answers the call that the vCPU's registers describe.
-func (c *vcpu) hypercall(call hypercall.Call) (Exit, error) {
+func (c *pvGuest) hypercall(call hypercall.Call) (Exit, error) {
 	r := c.hw.Regs()
 	if !c.hw.FromHypercallPage() {
 		return Exit{}, c.fault("hypercall from outside the hypercall page")
@@ -79,7 +79,7 @@ func (vm *VM) entropy(a callArgs) int64 {
 	if _, err := rand.Read(b); err != nil {
 		return failed(hypercall.EIO)
 	}
-	if s := vm.tables.copyOut(a[0], b); s != 0 {
+	if s := vm.space.copyOut(a[0], b); s != 0 {
 		return failed(s)
 	}
 	return int64(len(b))
@@ -99,7 +99,7 @@ func (vm *VM) suspend() int64 {
 // crashText is the guest's own account of its end, made fit to print.
 func (vm *VM) crashText(a callArgs) string {
 	b := make([]byte, min(a[1], hypercall.MaxCrash))
-	if vm.tables.copyIn(b, a[0]) != 0 {
+	if vm.space.copyIn(b, a[0]) != 0 {
 		return "the guest gave up and its reason cannot be read"
 	}
 	q := strconv.QuoteToASCII(string(b))
@@ -120,7 +120,7 @@ func (vm *VM) multicall(a callArgs) int64 {
 		}
 		var b [entrySize]byte
 		at := a[0] + i*entrySize
-		if s := vm.tables.copyIn(b[:], at); s != 0 {
+		if s := vm.space.copyIn(b[:], at); s != 0 {
 			return failed(s)
 		}
 		var args callArgs
@@ -128,7 +128,7 @@ func (vm *VM) multicall(a callArgs) int64 {
 			args[j] = le.Uint64(b[8+8*j:])
 		}
 		le.PutUint64(b[56:], uint64(vm.inMulticall(hypercall.Call(le.Uint64(b[:])), args)))
-		if s := vm.tables.copyOut(at+56, b[56:]); s != 0 {
+		if s := vm.space.copyOut(at+56, b[56:]); s != 0 {
 			return failed(s)
 		}
 	}
@@ -145,9 +145,9 @@ func (vm *VM) inMulticall(call hypercall.Call, a callArgs) int64 {
 	return vm.dispatch(call, a)
 }
 
-func (c *vcpu) setUpcall(a callArgs) int64 {
+func (c *pvGuest) setUpcall(a callArgs) int64 {
 	var u hypercall.UpcallArgs
-	if s := c.vm.tables.copyIn(bytesOf(&u), a[0]); s != 0 {
+	if s := c.vm.space.copyIn(bytesOf(&u), a[0]); s != 0 {
 		return failed(s)
 	}
 	for _, at := range []hypercall.GVA{u.Entry, u.Stack, u.CriticalStart, u.CriticalEnd, u.Restart, u.Syscall} {

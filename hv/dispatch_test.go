@@ -94,12 +94,12 @@ func putEntry(vm *VM, at uint64, nr hypercall.Call, a ...uint64) {
 		binary.LittleEndian.PutUint64(b[8+8*i:], v)
 	}
 	binary.LittleEndian.PutUint64(b[56:], 0x5a5a5a5a5a5a5a5a)
-	vm.tables.copyOut(at, b[:])
+	vm.space.copyOut(at, b[:])
 }
 
 func entryResult(vm *VM, at uint64) int64 {
 	var b [8]byte
-	vm.tables.copyIn(b[:], at+56)
+	vm.space.copyIn(b[:], at+56)
 	return int64(binary.LittleEndian.Uint64(b[:]))
 }
 
@@ -159,7 +159,7 @@ func TestEntropy(t *testing.T) {
 	vm, _ := newConsoleVM(t, Config{})
 	get := func(n int) []byte {
 		b := make([]byte, n)
-		vm.tables.copyIn(b, scratch)
+		vm.space.copyIn(b, scratch)
 		return b
 	}
 	if r := vm.dispatch(hypercall.CallEntropy, callArgs{scratch, 32}); r != 32 {
@@ -185,11 +185,11 @@ func TestSuspendRenews(t *testing.T) {
 	entropy, _ := reflect.TypeFor[hypercall.StartInfo]().FieldByName("Entropy")
 	at := uint64(hypercall.StartInfoGVA) + uint64(entropy.Offset)
 	var a, b [64]byte
-	vm.tables.copyIn(a[:], at)
+	vm.space.copyIn(a[:], at)
 	if r := vm.dispatch(hypercall.CallSuspend, callArgs{}); r != hypercall.SuspendContinued {
 		t.Fatal(r)
 	}
-	vm.tables.copyIn(b[:], at)
+	vm.space.copyIn(b[:], at)
 	if a == b {
 		t.Error("the entropy of the first life is that of the second")
 	}
@@ -270,5 +270,5 @@ func fuzzMemory(vm *VM, program []byte) {
 			binary.LittleEndian.PutUint64(b[i+8+8*j:], v)
 		}
 	}
-	vm.tables.copyOut(scratch, b[:])
+	vm.space.copyOut(scratch, b[:])
 }

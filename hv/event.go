@@ -82,22 +82,6 @@ func (k *kicker) drain() {
 	_, _ = unix.Read(k.fd, b[:])
 }
 
-// gatherEvents moves raised events, signals and a passed deadline to the
-// guest's pages.
-func (c *vcpu) gatherEvents() {
-	vm := c.vm
-	if r := vm.kick.raised.Swap(0); r != 0 {
-		if s := vm.signals.Load(); s != 0 {
-			atomic.OrUint64(&vm.shared.Signals, s)
-			vm.signals.And(^s) // only now: SignalTaken looks at both
-		}
-		atomic.OrUint32(&c.info.Pending, r)
-	}
-	if d := atomic.LoadInt64(&c.info.Deadline); d != hypercall.Forever && vm.clock.now() >= d {
-		atomic.OrUint32(&c.info.Pending, 1<<hypercall.EventTimer)
-	}
-}
-
 const (
 	// shortWait is up to how long a wait keeps its thread, in ns: the Go
 	// scheduler's own timers are coarser than ppoll's.
@@ -106,65 +90,39 @@ const (
 	tickFree = 2_000_000
 )
 
-// block waits for an event or the deadline, whichever is first.
-func (c *vcpu) block(deadline int64) error {
-	c.vm.clock.adjust()
-	if err := c.waitUntil(deadline); err != nil {
-		return err
+// wait lets ns pass, or less: until something was raised or the console has
+// events, which it returns.
+func (c *vcpu) wait(ns int64) (events uint32, err error) {
+	if ns >= tickFree {
+		c.tick.pause()
 	}
-	c.vm.clock.adjust()
-	return c.tick.resume()
-}
-
-func (c *vcpu) waitUntil(deadline int64) error {
-	for !c.vm.stop.Load() {
-		c.gatherEvents()
-		now := c.vm.clock.now()
-		if atomic.LoadUint32(&c.info.Pending) != 0 || now >= deadline {
-			return nil
-		}
-		left := min(deadline-now, int64(time.Hour))
-		if left >= tickFree {
-			c.tick.pause()
-		}
-		if left >= adjustEvery {
-			c.vm.clock.straighten()
-		}
-		if err := c.wait(left); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c *vcpu) wait(ns int64) error {
 	if ns > shortWait && !c.vm.con.interested() {
-		return c.park(ns)
+		return 0, c.park(ns)
 	}
 	return c.ppoll(ns)
 }
 
 // ppoll waits on this thread, for the console's files too.
-func (c *vcpu) ppoll(ns int64) error {
+func (c *vcpu) ppoll(ns int64) (events uint32, err error) {
 	vm := c.vm
 	fds := vm.con.pollFDs([]unix.PollFd{{Fd: int32(vm.kick.fd), Events: unix.POLLIN}})
 	vm.kick.state.Store(polling)
 	defer vm.kick.state.Store(running)
 	if vm.kick.raised.Load() != 0 || vm.stop.Load() {
-		return nil
+		return 0, nil
 	}
 	ts := unix.NsecToTimespec(ns)
 	n, err := unix.Ppoll(fds, &ts, nil)
 	if err != nil && err != unix.EINTR {
-		return &HostError{"wait", err}
+		return 0, &HostError{"wait", err}
 	}
-	if n > 0 {
-		if fds[0].Revents != 0 {
-			vm.kick.drain()
-		}
-		vm.con.ready(c, fds[1:])
+	if n <= 0 {
+		return 0, nil
 	}
-	return nil
+	if fds[0].Revents != 0 {
+		vm.kick.drain()
+	}
+	return vm.con.ready(fds[1:]), nil
 }
 
 // park waits without a thread.

@@ -2,12 +2,18 @@ package hv
 
 import "github.com/pvrun/pvrun/hypercall"
 
-// Access to guest memory by guest-virtual address. Each function checks every
-// page against the guest's own page tables, so that a call can reach only what
-// the guest itself can; the checks and the access are done before the guest
-// runs again.
+// addressSpace knows where the guest's addresses lead.
+type addressSpace interface {
+	// pageAt is the memory from a to the end of its page, or EFAULT where the
+	// guest itself could not read, or write, it.
+	pageAt(a uint64, write bool) ([]byte, hypercall.Status)
+}
 
-// pageAt is the memory from a to the end of its page.
+// guestMemory is access to guest memory by guest-virtual address. Every page is
+// checked, so that a call can reach only what the guest itself can; the checks
+// and the access are done before the guest runs again.
+type guestMemory struct{ addressSpace }
+
 func (t *pageTables) pageAt(a uint64, write bool) ([]byte, hypercall.Status) {
 	if a >= 1<<47 {
 		return nil, hypercall.EFAULT
@@ -32,13 +38,13 @@ func (t *pageTables) pageAt(a uint64, write bool) ([]byte, hypercall.Status) {
 
 // slices is the guest memory [a, a+n) as few pieces of host memory as it is
 // contiguous in. Nothing keeps them beyond the handler.
-func (t *pageTables) slices(a, n uint64, write bool) ([][]byte, hypercall.Status) {
+func (m guestMemory) slices(a, n uint64, write bool) ([][]byte, hypercall.Status) {
 	if a+n < a {
 		return nil, hypercall.EFAULT
 	}
 	var out [][]byte
 	for n > 0 {
-		b, s := t.pageAt(a, write)
+		b, s := m.pageAt(a, write)
 		if s != 0 {
 			return nil, s
 		}
@@ -51,9 +57,9 @@ func (t *pageTables) slices(a, n uint64, write bool) ([][]byte, hypercall.Status
 }
 
 // copyIn copies len(dst) bytes from the guest.
-func (t *pageTables) copyIn(dst []byte, a uint64) hypercall.Status {
+func (m guestMemory) copyIn(dst []byte, a uint64) hypercall.Status {
 	for len(dst) > 0 {
-		b, s := t.pageAt(a, false)
+		b, s := m.pageAt(a, false)
 		if s != 0 {
 			return s
 		}
@@ -65,9 +71,9 @@ func (t *pageTables) copyIn(dst []byte, a uint64) hypercall.Status {
 }
 
 // copyOut copies src to the guest.
-func (t *pageTables) copyOut(a uint64, src []byte) hypercall.Status {
+func (m guestMemory) copyOut(a uint64, src []byte) hypercall.Status {
 	for len(src) > 0 {
-		b, s := t.pageAt(a, true)
+		b, s := m.pageAt(a, true)
 		if s != 0 {
 			return s
 		}

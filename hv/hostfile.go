@@ -42,7 +42,7 @@ func (h *hostFiles) close() error {
 // hostFile does one operation on a shared folder.
 func (vm *VM) hostFile(a callArgs) int64 {
 	var args hypercall.HostFileArgs
-	if s := vm.tables.copyIn(bytesOf(&args), a[0]); s != 0 {
+	if s := vm.space.copyIn(bytesOf(&args), a[0]); s != 0 {
 		return failed(s)
 	}
 	shares := vm.cfg.Shares
@@ -91,7 +91,7 @@ func takesPath(a *hypercall.HostFileArgs) bool {
 // reply copies an answer to the guest's buffer, cut to its size.
 func (vm *VM) reply(a *hypercall.HostFileArgs, b []byte) int64 {
 	b = b[:min(uint64(len(b)), a.BufLen)]
-	if s := vm.tables.copyOut(uint64(a.Buf), b); s != 0 {
+	if s := vm.space.copyOut(uint64(a.Buf), b); s != 0 {
 		return failed(s)
 	}
 	return int64(len(b))
@@ -138,7 +138,7 @@ func (vm *VM) hostHandle(h *hostHandle, a *hypercall.HostFileArgs) int64 {
 // opened to append, straight to or from guest memory.
 func (vm *VM) hostTransfer(h *hostHandle, a *hypercall.HostFileArgs) (n int64) {
 	reads := a.Op == hypercall.HostFileRead
-	pieces, s := vm.tables.slices(uint64(a.Buf), a.BufLen, reads)
+	pieces, s := vm.space.slices(uint64(a.Buf), a.BufLen, reads)
 	if s != 0 {
 		return failed(s)
 	}

@@ -64,14 +64,14 @@ func (s *share) do(a hypercall.HostFileArgs, path string) int64 {
 	s.t.Helper()
 	if path != "" {
 		a.Path, a.PathLen = pathAt, uint64(len(path))
-		if st := s.tables.copyOut(pathAt, []byte(path)); st != 0 {
+		if st := s.space.copyOut(pathAt, []byte(path)); st != 0 {
 			s.t.Fatal(st)
 		}
 	}
 	if a.BufLen != 0 && a.Buf == 0 {
 		a.Buf = bufAt
 	}
-	s.tables.copyOut(argsAt, bytesOf(&a))
+	s.space.copyOut(argsAt, bytesOf(&a))
 	return s.dispatch(hypercall.CallHostFile, callArgs{argsAt})
 }
 
@@ -82,7 +82,7 @@ func (s *share) open(path string, flags uint32) int64 {
 
 func (s *share) buf(n int64) string {
 	b := make([]byte, n)
-	s.tables.copyIn(b, bufAt)
+	s.space.copyIn(b, bufAt)
 	return string(b)
 }
 
@@ -114,7 +114,7 @@ func TestHostFileEscape(t *testing.T) {
 			t.Errorf("operation %d outside: %d", op, got)
 		}
 	}
-	s.tables.copyOut(bufAt, []byte("folder/f"))
+	s.space.copyOut(bufAt, []byte("folder/f"))
 	if got := s.do(hypercall.HostFileArgs{Op: hypercall.HostFileRename, BufLen: 8}, "f"); got >= 0 {
 		t.Errorf("rename to the outside: %d", got)
 	}
@@ -169,7 +169,7 @@ func TestHostFileData(t *testing.T) {
 	s := newShare(t, true)
 	h := uint64(s.open("new", hypercall.HostFileRDWR|hypercall.HostFileCREATE|hypercall.HostFileEXCL))
 	s.errno("again", s.open("new", hypercall.HostFileRDWR|hypercall.HostFileCREATE|hypercall.HostFileEXCL), hypercall.EEXIST)
-	s.tables.copyOut(bufAt, []byte(strings.Repeat("x", 3*pageSize)))
+	s.space.copyOut(bufAt, []byte(strings.Repeat("x", 3*pageSize)))
 	for _, test := range []struct {
 		op   hypercall.HostFileOp
 		n    uint64
@@ -204,7 +204,7 @@ func TestHostFileData(t *testing.T) {
 	s.errno("no handle", s.do(hypercall.HostFileArgs{Op: hypercall.HostFileSync, Handle: 1 << 63}, ""), hypercall.EBADF)
 	s.errno("no share", s.do(hypercall.HostFileArgs{Op: hypercall.HostFileSync, Handle: h, Share: 2}, ""), hypercall.EINVAL)
 	a := uint64(s.open("f", hypercall.HostFileWRONLY|hypercall.HostFileAPPEND))
-	s.tables.copyOut(bufAt, []byte("+more"))
+	s.space.copyOut(bufAt, []byte("+more"))
 	if n := s.do(hypercall.HostFileArgs{Op: hypercall.HostFileWrite, Handle: a, BufLen: 5}, ""); n != 5 {
 		t.Errorf("append: %d", n)
 	}

@@ -37,7 +37,7 @@ func TestHostFileSetID(t *testing.T) {
 				continue
 			}
 			var told hypercall.HostFileAttr
-			s.tables.copyIn(bytesOf(&told), bufAt)
+			s.space.copyIn(bytesOf(&told), bufAt)
 			want := bits | 0o751
 			if c.drops {
 				want = 0o751

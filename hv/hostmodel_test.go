@@ -93,7 +93,7 @@ func (m *hostModel) step() {
 	if a.BufLen == 0 && a.Op != hypercall.HostFileOpen {
 		a.BufLen = uint64(len(second))
 	}
-	m.tables.copyOut(bufAt, []byte(second))
+	m.space.copyOut(bufAt, []byte(second))
 	got := m.do(a, path)
 	m.log = append(m.log, fmt.Sprintf("%v %q %q %+v: %d, Linux %d", a.Op, path, second[:min(20, len(second))], a, got, s))
 	switch {
@@ -112,7 +112,7 @@ func (m *hostModel) result(a *hypercall.HostFileArgs, n int64) string {
 		return m.buf(n)
 	}
 	var attr hypercall.HostFileAttr
-	m.tables.copyIn(bytesOf(&attr), bufAt)
+	m.space.copyIn(bytesOf(&attr), bufAt)
 	return fmt.Sprintf("%o %d", attr.Mode, attr.NLink)
 }
 

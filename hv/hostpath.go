@@ -32,7 +32,7 @@ func (vm *VM) guestText(a hypercall.GVA, n uint64) (string, hypercall.Status) {
 		return "", hypercall.ENAMETOOLONG
 	}
 	b := make([]byte, n)
-	if s := vm.tables.copyIn(b, uint64(a)); s != 0 {
+	if s := vm.space.copyIn(b, uint64(a)); s != 0 {
 		return "", s
 	}
 	if bytes.IndexByte(b, 0) >= 0 {
@@ -144,7 +144,7 @@ func (vm *VM) guestTimes(a *hypercall.HostFileArgs) (t hypercall.HostFileTimes, 
 	if a.BufLen != uint64(len(bytesOf(&t))) {
 		return t, hypercall.EINVAL
 	}
-	return t, vm.tables.copyIn(bytesOf(&t), uint64(a.Buf))
+	return t, vm.space.copyIn(bytesOf(&t), uint64(a.Buf))
 }
 
 // fileTime is a time as os.Root.Chtimes has it: the zero time is left alone.

@@ -15,7 +15,7 @@ import (
 // named does an operation with a second name in the buffer.
 func (s *share) named(op hypercall.HostFileOp, path, second string) int64 {
 	s.t.Helper()
-	s.tables.copyOut(bufAt, []byte(second))
+	s.space.copyOut(bufAt, []byte(second))
 	return s.do(hypercall.HostFileArgs{Op: op, BufLen: uint64(len(second))}, path)
 }
 
@@ -24,7 +24,7 @@ func (s *share) attr(path string) (a hypercall.HostFileAttr) {
 	if n := s.do(hypercall.HostFileArgs{Op: hypercall.HostFileStat, BufLen: 80}, path); n != 80 {
 		s.t.Fatalf("stat %s: %d", path, n)
 	}
-	s.tables.copyIn(bytesOf(&a), bufAt)
+	s.space.copyIn(bytesOf(&a), bufAt)
 	return a
 }
 
@@ -43,7 +43,7 @@ func TestHostFileReadOnlyChanges(t *testing.T) {
 		if reads[op] {
 			continue
 		}
-		s.tables.copyOut(bufAt, make([]byte, 16))
+		s.space.copyOut(bufAt, make([]byte, 16))
 		s.errno("by path", s.do(hypercall.HostFileArgs{Op: op, Handle: h, BufLen: 16}, "f"), hypercall.EROFS)
 		s.errno("by handle", s.do(hypercall.HostFileArgs{Op: op, Handle: h, BufLen: 16}, ""), hypercall.EROFS)
 	}
@@ -94,7 +94,7 @@ func TestHostFileNames(t *testing.T) {
 			t.Errorf("open through a link to %s: %d", target, h)
 		}
 		for _, op := range []hypercall.HostFileOp{hypercall.HostFileChmod, hypercall.HostFileSetTimes} {
-			s.tables.copyOut(bufAt, make([]byte, 16))
+			s.space.copyOut(bufAt, make([]byte, 16))
 			if got := s.do(hypercall.HostFileArgs{Op: op, Mode: 0o700, BufLen: 16}, "new"); (target == "f") != (got == 0) {
 				t.Errorf("operation %d through a link to %s: %d", op, target, got)
 			}
@@ -162,7 +162,7 @@ func TestHostFilePermissions(t *testing.T) {
 	s := newShare(t, true)
 	h := s.do(hypercall.HostFileArgs{Op: hypercall.HostFileOpen, Flags: hypercall.HostFileCREATE | hypercall.HostFileRDWR, Mode: 0o666, BufLen: 80}, "new")
 	var a hypercall.HostFileAttr
-	s.tables.copyIn(bytesOf(&a), bufAt)
+	s.space.copyIn(bytesOf(&a), bufAt)
 	if h <= 0 || a.Mode != syscall.S_IFREG|0o666 || a != s.attr("new") {
 		t.Errorf("handle %d, %+v, then %+v", h, a, s.attr("new"))
 	}
@@ -197,7 +197,7 @@ func TestHostFileTimes(t *testing.T) {
 		var b [16]byte
 		binary.LittleEndian.PutUint64(b[:], uint64(a))
 		binary.LittleEndian.PutUint64(b[8:], uint64(m))
-		s.tables.copyOut(bufAt, b[:])
+		s.space.copyOut(bufAt, b[:])
 		s.errno("set times", s.do(hypercall.HostFileArgs{Op: hypercall.HostFileSetTimes, Handle: handle, BufLen: 16}, path), 0)
 	}
 	for i, by := range []string{"f", ""} {
@@ -365,7 +365,7 @@ func FuzzHostFile(f *testing.F) {
 		paths := []string{"", "f", "d", "d/x", "folder/f", "../secret", "absolute", "loop", "new", ".", "fifo", "inside", "relative", "a/../..", "new/f", s.out}
 		for ; len(program) >= 5; program = program[5:] {
 			p := program
-			s.tables.copyOut(bufAt, []byte(paths[p[3]%16]))
+			s.space.copyOut(bufAt, []byte(paths[p[3]%16]))
 			a := hypercall.HostFileArgs{Op: hypercall.HostFileOp(p[0] % 18), Share: uint32(p[1] % 3), Handle: uint64(p[2] >> 4),
 				BufLen: uint64(len(paths[p[3]%16])), Flags: 1 << (p[4] % 20) &^ 1, Mode: uint32(p[4]) << 2, Offset: int64(p[3]) << 12}
 			if p[1]&0x80 != 0 {

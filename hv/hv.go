@@ -68,6 +68,7 @@ type VM struct {
 	img     *image.Image
 	mem     *memory
 	tables  *pageTables
+	space   guestMemory
 	kvm     *kvm.VM
 	hw      *kvm.VCPU
 	machine func() error // waits until kvm and hw are there
@@ -134,6 +135,7 @@ func (vm *VM) createMachine() (err error) {
 	if vm.tables, err = newPageTables(vm.mem); err != nil {
 		return err
 	}
+	vm.space = guestMemory{vm.tables}
 	system, ok := vm.mem.takeRun(kvm.SystemPages)
 	if !ok {
 		return &HostError{"create machine", errTooSmall}

@@ -187,7 +187,8 @@ func (vm *VM) startVCPU() error {
 	}
 	info := vm.mem.vcpuInfo(first)
 	*info = hypercall.VCPUInfo{Mask: 1, Deadline: hypercall.Forever, Self: hypercall.VCPUInfoGVA}
-	vm.cpu = &vcpu{vm: vm, hw: vm.hw, info: info}
+	vm.cpu = &vcpu{vm: vm, hw: vm.hw}
+	vm.cpu.guest = &pvGuest{vcpu: vm.cpu, info: info}
 	regs := vm.hw.Regs()
 	regs.RIP, regs.RSP, regs.RDI = uint64(vm.img.Entry), uint64(hypercall.BootStackTop), uint64(hypercall.StartInfoGVA)
 	vm.clock.init(vm.hw.TSC(), &vm.shared.Clock)

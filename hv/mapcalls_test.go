@@ -215,7 +215,7 @@ func TestCopyEdges(t *testing.T) {
 	}
 	for _, test := range tests {
 		b := make([]byte, test.n)
-		pieces, s := vm.tables.slices(test.a, test.n, test.write)
+		pieces, s := vm.space.slices(test.a, test.n, test.write)
 		if s != test.want {
 			t.Errorf("%s: slices: %v, want %v", test.name, s, test.want)
 		}
@@ -227,9 +227,9 @@ func TestCopyEdges(t *testing.T) {
 			t.Errorf("%s: slices of %d bytes, want %d", test.name, sum, len(b))
 		}
 		if test.write {
-			s = vm.tables.copyOut(test.a, b)
+			s = vm.space.copyOut(test.a, b)
 		} else {
-			s = vm.tables.copyIn(b, test.a)
+			s = vm.space.copyIn(b, test.a)
 		}
 		if s != test.want {
 			t.Errorf("%s: copy: %v, want %v", test.name, s, test.want)
@@ -246,10 +246,10 @@ func TestSlicesScattered(t *testing.T) {
 		if s := vm.tables.doMap(at+i*pageSize, pageSize, hypercall.MapRead|hypercall.MapWrite); s != 0 {
 			t.Fatal(s)
 		}
-		vm.tables.copyOut(at+i*pageSize, []byte{byte(i)})
-		vm.tables.copyOut(at+(i+1)*pageSize-1, []byte{byte(i + 10)})
+		vm.space.copyOut(at+i*pageSize, []byte{byte(i)})
+		vm.space.copyOut(at+(i+1)*pageSize-1, []byte{byte(i + 10)})
 	}
-	pieces, s := vm.tables.slices(at, 5*pageSize, false)
+	pieces, s := vm.space.slices(at, 5*pageSize, false)
 	if s != 0 {
 		t.Fatal(s)
 	}

@@ -281,7 +281,7 @@ func (m *model) compare(t *testing.T, vm *VM, r *rand.Rand, near uint64) {
 		}
 		p := m.pages[a]
 		var b [8]byte
-		got, want := vm.tables.copyIn(b[:], a), hypercall.EFAULT
+		got, want := vm.space.copyIn(b[:], a), hypercall.EFAULT
 		if p != nil && p.read {
 			want = 0
 		}
@@ -292,7 +292,7 @@ func (m *model) compare(t *testing.T, vm *VM, r *rand.Rand, near uint64) {
 			t.Fatalf("read %#x: %#x, want %#x", a, v, *p.cell)
 		}
 		binary.LittleEndian.PutUint64(b[:], r.Uint64())
-		got, want = vm.tables.copyOut(a, b[:]), hypercall.EFAULT
+		got, want = vm.space.copyOut(a, b[:]), hypercall.EFAULT
 		if p != nil && p.write {
 			want = 0
 		}

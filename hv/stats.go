@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/pvrun/pvrun/hv/engine"
 	"github.com/pvrun/pvrun/hypercall"
 	"golang.org/x/sys/unix"
 )
@@ -56,9 +55,7 @@ type MemoryStats struct {
 // counters is where Stats is collected. Only the vCPU's thread writes it.
 type counters struct {
 	exits, before uint64
-	calls         [hypercall.CallEnd]counter // [0]: numbers that are none
-	page, fault   counter
-	others        [engine.Reasons]counter
+	reasons       map[string]*counter // of a bounded set of names
 	nested        [hypercall.CallEnd]uint64
 
 	create, load, run, toMain time.Duration
@@ -84,24 +81,38 @@ func (c *counters) begin(vm *VM) exitTimer {
 	return exitTimer{c, vm.clock.now()}
 }
 
-func (t exitTimer) end(k *counter, now int64) {
+func (t exitTimer) end(reason string, now int64) {
+	k := t.c.reasons[reason]
+	if k == nil {
+		if t.c.reasons == nil {
+			t.c.reasons = map[string]*counter{}
+		}
+		k = &counter{}
+		t.c.reasons[reason] = k
+	}
 	k.n++
 	k.ns += now - t.at
 }
 
-func (t exitTimer) hypercall(call hypercall.Call, now int64) {
+// Reasons that are not named after a call or an instruction.
+const (
+	reasonPage      = "fault.page"
+	reasonException = "fault.exception"
+)
+
+// callReasons are made once: a name is looked up at every exit.
+var callReasons = func() (names [hypercall.CallEnd]string) {
+	for c := range hypercall.CallEnd {
+		names[c] = "hypercall." + c.String()
+	}
+	return names
+}()
+
+func callReason(call hypercall.Call) string {
 	if call >= hypercall.CallEnd {
 		call = 0
 	}
-	t.end(&t.c.calls[call], now)
-}
-
-func (t exitTimer) exception(page bool, now int64) {
-	if page {
-		t.end(&t.c.page, now)
-	} else {
-		t.end(&t.c.fault, now)
-	}
+	return callReasons[call]
 }
 
 func (c *counters) inMulticall(call hypercall.Call) {
@@ -120,11 +131,9 @@ func (vm *VM) Stats() Stats {
 func (c *counters) finish(vm *VM, exit Exit, err error) {
 	s := &c.final
 	s.Exits = ExitStats{Total: c.exits, BeforeMain: c.before, ByReason: map[string]uint64{}, HandlerNS: map[string]uint64{}}
-	c.eachReason(func(name string, k counter) {
-		if k.n > 0 {
-			s.Exits.ByReason[name], s.Exits.HandlerNS[name] = k.n, uint64(k.ns)
-		}
-	})
+	for name, k := range c.reasons {
+		s.Exits.ByReason[name], s.Exits.HandlerNS[name] = k.n, uint64(k.ns)
+	}
 	for i, n := range c.nested {
 		if n > 0 {
 			if s.Exits.Multicall == nil {
@@ -145,17 +154,6 @@ func (c *counters) finish(vm *VM, exit Exit, err error) {
 	if vm.cfg.CollectKVMStats {
 		s.KVM = vm.cpu.hw.KernelStats()
 		s.Memory.GuestTouched, s.Memory.HostRSS = vm.mem.touched(), hostRSS()
-	}
-}
-
-func (c *counters) eachReason(f func(name string, k counter)) {
-	for i, k := range c.calls {
-		f("hypercall."+hypercall.Call(i).String(), k)
-	}
-	f("fault.page", c.page)
-	f("fault.exception", c.fault)
-	for i, k := range c.others {
-		f(engine.Reason(i).String(), k)
 	}
 }
 

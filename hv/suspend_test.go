@@ -36,7 +36,7 @@ func TestSuspend(t *testing.T) {
 	if err != nil || exit != (Exit{}) || !bytes.HasPrefix(out.Bytes(), []byte("sleep ")) {
 		t.Fatalf("exit %+v, error %v, output %q", exit, err, &out)
 	}
-	if n := vm.stats.calls[hypercall.CallSuspend].n; n != 1 {
+	if n := vm.stats.reasons[callReason(hypercall.CallSuspend)].n; n != 1 {
 		t.Errorf("%d suspend calls, want 1", n)
 	}
 	after := vm.start.info

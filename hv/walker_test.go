@@ -35,6 +35,7 @@ func newTestVM(t testing.TB, pages int) *VM {
 		}
 	}
 	vm.tables, err = newPageTables(mem)
+	vm.space = guestMemory{vm.tables}
 	check(err)
 	system, _ := mem.takeRun(systemPages)
 	check(vm.tables.mapSystem(system))
