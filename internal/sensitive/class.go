@@ -14,12 +14,15 @@ const (
 	// Unprivileged does not trap, and what it does or reads is another: the
 	// hole that Popek and Goldberg's theorem asks about.
 	Unprivileged
-	// Other shows what machine this is, enters the system, or loads or stores a
-	// segment register other than CS and SS, at any CPL alike.
+	// Syscall is SYSCALL: whether it traps at CPL 3, and how it enters ring 0,
+	// is up to what ring 0 has set.
+	Syscall
+	// Other shows what machine this is, leaves it in another way, or loads or
+	// stores a segment register, at any CPL alike.
 	Other
 )
 
-var classNames = [...]string{Privileged: "privileged", Unprivileged: "sensitive-unprivileged", Other: "other"}
+var classNames = [...]string{Privileged: "privileged", Unprivileged: "sensitive-unprivileged", Syscall: "syscall", Other: "other"}
 
 // String is the class's name.
 func (c Class) String() string {
@@ -159,7 +162,7 @@ func (in *instruction) classify0F() kind {
 // plain0F are the instructions after 0F that the opcode alone tells.
 var plain0F = [256]kind{
 	0x02: {Unprivileged, "LAR"}, 0x03: {Unprivileged, "LSL"},
-	0x05: {Other, "SYSCALL"}, 0x06: {Privileged, "CLTS"}, 0x07: {Privileged, "SYSRET"},
+	0x05: {Syscall, "SYSCALL"}, 0x06: {Privileged, "CLTS"}, 0x07: {Privileged, "SYSRET"},
 	0x08: {Privileged, "INVD"}, 0x09: {Privileged, "WBINVD"},
 	0x30: {Privileged, "WRMSR"}, 0x31: {Other, "RDTSC"}, 0x32: {Privileged, "RDMSR"}, 0x33: {Privileged, "RDPMC"},
 	0x34: {Other, "SYSENTER"}, 0x35: {Privileged, "SYSEXIT"}, 0x37: {Privileged, "GETSEC"},

@@ -37,7 +37,7 @@ func TestClasses(t *testing.T) {
 		"sensitive-unprivileged CALLF": {"\xff\x18", "\x48\xff\x1d\x00\x00\x00\x00"}, "sensitive-unprivileged JMPF": {"\xff\x28"},
 		"sensitive-unprivileged RETF": {"\xcb", "\xca\x08\x00", "\x48\xcb"}, "sensitive-unprivileged INT": {"\xcd\x80", "\xcd\x03"},
 		"other CPUID": {"\x0f\xa2"}, "other RDTSC": {"\x0f\x31"}, "other RDTSCP": {"\x0f\x01\xf9"}, "other RDPID": {"\xf3\x0f\xc7\xf8"},
-		"other XGETBV": {"\x0f\x01\xd0"}, "other SYSCALL": {"\x0f\x05"}, "other SYSENTER": {"\x0f\x34"},
+		"other XGETBV": {"\x0f\x01\xd0"}, "syscall SYSCALL": {"\x0f\x05"}, "other SYSENTER": {"\x0f\x34"},
 		"other VMCALL": {"\x0f\x01\xc1"}, "other VMMCALL": {"\x0f\x01\xd9"}, "other INT1": {"\xf1"},
 		"other MOV from DS": {"\x8c\xd8"}, "other MOV to SS": {"\x8e\xd0"}, "other PUSH FS": {"\x0f\xa0"}, "other POP GS": {"\x0f\xa9"},
 		"": {

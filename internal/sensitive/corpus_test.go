@@ -5,8 +5,8 @@ import (
 	"debug/elf"
 	"debug/gosym"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -29,9 +29,13 @@ func corpora(t *testing.T) (list []corpus) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
 	names := []string{self}
 	for _, pattern := range []string{"bin/*", "pkg/tool/linux_amd64/compile"} {
-		more, _ := filepath.Glob(filepath.Join(runtime.GOROOT(), filepath.FromSlash(pattern)))
+		more, _ := filepath.Glob(filepath.Join(strings.TrimSpace(string(root)), filepath.FromSlash(pattern)))
 		names = append(names, more...)
 	}
 	for _, name := range names {

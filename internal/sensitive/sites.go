@@ -22,7 +22,7 @@ func (s *Site) Code() []byte { return s.code[:s.length] }
 
 // IsPatched reports whether Patch changes the instruction: it does not trap at
 // CPL 3, or not on every CPU, and a virtual CPU has to see it.
-func (s *Site) IsPatched() bool { return s.Class == Unprivileged || s.Name == "SYSCALL" }
+func (s *Site) IsPatched() bool { return s.Class == Unprivileged || s.Class == Syscall }
 
 // Sites yields the sensitive instructions of code, which lies at addr, in
 // ascending order. starts are the addresses, ascending, where instructions are
@@ -36,17 +36,22 @@ func (s *Site) IsPatched() bool { return s.Class == Unprivileged || s.Name == "S
 func Sites(code []byte, addr uint64, starts []uint64) iter.Seq[Site] {
 	return func(yield func(Site) bool) {
 		for at, in := range instructions(code, addr, starts) {
-			k := in.classify()
-			if k.class == 0 {
-				continue
-			}
-			s := Site{Addr: addr + uint64(at), Class: k.class, Name: k.name, length: in.length, opcode: in.prefixes}
-			copy(s.code[:], code[at:at+in.length])
-			if !yield(s) {
+			if s, ok := in.site(code, addr, at); ok && !yield(s) {
 				return
 			}
 		}
 	}
+}
+
+// site describes the instruction at code[at:], if it is sensitive.
+func (in *instruction) site(code []byte, addr uint64, at int) (s Site, ok bool) {
+	k := in.classify()
+	if k.class == 0 {
+		return s, false
+	}
+	s = Site{Addr: addr + uint64(at), Class: k.class, Name: k.name, length: in.length, opcode: in.prefixes}
+	copy(s.code[:], code[at:at+in.length])
+	return s, true
 }
 
 // MaxPatches bounds how many instructions Patch changes in one call.

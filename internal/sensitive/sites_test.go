@@ -68,7 +68,7 @@ func TestPatch(t *testing.T) {
 	}
 	const table = `400001 PUSHFQ sensitive-unprivileged 9c
 400004 IRETQ sensitive-unprivileged 48 cf
-400006 SYSCALL other 0f 05
+400006 SYSCALL syscall 0f 05
 400008 SGDT sensitive-unprivileged 0f 01 44 24 08
 400012 RETF sensitive-unprivileged ca 08 00
 `
