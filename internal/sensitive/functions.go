@@ -50,26 +50,24 @@ const (
 	maxNames    = 1 << 16 // bytes of their names
 )
 
-var little = binary.LittleEndian
-
 // sections returns the sections by name; those of a damaged file may be missing.
 func (f file) sections() map[string]section {
 	h := f.read(0, headerSize)
 	if h == nil || string(h[:4]) != "\x7fELF" {
 		return nil
 	}
-	n, names := uint64(little.Uint16(h[60:])), uint64(little.Uint16(h[62:]))
-	if n > maxSections || names >= n || little.Uint16(h[58:]) != sectionSize {
+	n, names := uint64(binary.LittleEndian.Uint16(h[60:])), uint64(binary.LittleEndian.Uint16(h[62:]))
+	if n > maxSections || names >= n || binary.LittleEndian.Uint16(h[58:]) != sectionSize {
 		return nil
 	}
-	b := f.read(little.Uint64(h[40:]), n*sectionSize)
+	b := f.read(binary.LittleEndian.Uint64(h[40:]), n*sectionSize)
 	if b == nil {
 		return nil
 	}
 	strings := f.names(parseSection(b[names*sectionSize:]))
 	m := map[string]section{}
 	for ; len(b) > 0; b = b[sectionSize:] {
-		if at := little.Uint32(b); uint64(at) < uint64(len(strings)) {
+		if at := binary.LittleEndian.Uint32(b); uint64(at) < uint64(len(strings)) {
 			name, _, _ := bytes.Cut(strings[at:], []byte{0})
 			m[string(name[:min(len(name), maxName)])] = parseSection(b)
 		}
@@ -85,7 +83,7 @@ func (f file) names(s section) []byte {
 }
 
 func parseSection(b []byte) section {
-	return section{addr: little.Uint64(b[16:]), off: little.Uint64(b[24:]), size: little.Uint64(b[32:])}
+	return section{addr: binary.LittleEndian.Uint64(b[16:]), off: binary.LittleEndian.Uint64(b[24:]), size: binary.LittleEndian.Uint64(b[32:])}
 }
 
 // The function table since Go 1.20: a header of magic, four bytes that end with
@@ -100,17 +98,17 @@ const (
 
 func (f file) functions(text uint64, table section) []uint64 {
 	h := f.read(table.off, tableHeader)
-	if h == nil || little.Uint32(h) != tableMagic || h[7] != 8 {
+	if h == nil || binary.LittleEndian.Uint32(h) != tableMagic || h[7] != 8 {
 		return nil
 	}
-	n, off := little.Uint64(h[8:]), little.Uint64(h[64:])
+	n, off := binary.LittleEndian.Uint64(h[8:]), binary.LittleEndian.Uint64(h[64:])
 	if off > table.size || n > (table.size-off)/entrySize {
 		return nil
 	}
 	b := f.read(table.off+off, n*entrySize)
 	list := make([]uint64, 0, len(b)/entrySize)
 	for ; len(b) >= entrySize; b = b[entrySize:] {
-		start := text + uint64(little.Uint32(b))
+		start := text + uint64(binary.LittleEndian.Uint32(b))
 		if len(list) == 0 || start > list[len(list)-1] {
 			list = append(list, start)
 		}

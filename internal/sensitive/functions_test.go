@@ -2,9 +2,12 @@ package sensitive
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"testing"
 )
+
+var little = binary.LittleEndian
 
 // elfFile makes an executable with three functions; change may damage it.
 func elfFile(change func(header, sections, table []byte)) []byte {
