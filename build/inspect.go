@@ -92,18 +92,11 @@ func inspect(path string) (Info, error) {
 		return Info{}, err
 	}
 	defer f.Close()
-	st, err := f.Stat()
+	img, size, err := parseImage(f)
 	if err != nil {
 		return Info{}, err
 	}
-	if !st.Mode().IsRegular() {
-		return Info{}, errors.New("not a regular file")
-	}
-	img, err := image.Parse(f, st.Size())
-	if err != nil {
-		return Info{}, err
-	}
-	info := Info{Size: st.Size(), Entry: hex(uint64(img.Entry))}
+	info := Info{Size: size, Entry: hex(uint64(img.Entry))}
 	info.addNote(img)
 	if err := json.Unmarshal(img.Manifest, &info.Manifest); err != nil {
 		return Info{}, fmt.Errorf("manifest: %w", err)
