@@ -15,18 +15,27 @@ import (
 
 const inspectHelp = `Show what is in an image: its note and manifest, the segments of memory that
 it fills, its root file system, the Go version and modules it was built from,
-and the places that hold the bytes of a SYSCALL instruction (0F 05).`
+and the places that hold the bytes of a SYSCALL instruction (0F 05).
+
+` + sensitiveHelp
 
 func newInspect(s streams) *cobra.Command {
 	var output outputFormat
+	var sensitive sensitiveFlags
 	cmd := &cobra.Command{
-		Use:   "inspect [-o table|json] IMAGE",
+		Use:   "inspect [--sensitive [--strict] [-v]] [-o table|json] IMAGE",
 		Short: "Show what is in an image",
 		Long:  inspectHelp,
 		Args:  needsOne("an image"),
 
 		DisableFlagsInUseLine: true,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := sensitive.check(cmd); err != nil {
+				return err
+			}
+			if sensitive.on {
+				return sensitive.inspect(s.out, args[0], output)
+			}
 			info, err := build.Inspect(args[0])
 			if err != nil {
 				return err
@@ -38,6 +47,7 @@ func newInspect(s streams) *cobra.Command {
 		},
 	}
 	output.register(cmd)
+	sensitive.register(cmd)
 	return cmd
 }
 

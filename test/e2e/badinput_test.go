@@ -197,9 +197,10 @@ func TestBadImages(t *testing.T) {
 		got := finish(t, command("run", "--timeout", "10s", name))
 		oneLine(t, bad.name, got, 125)
 		tr.add(bad.name, got)
-		inspect := finish(t, command("inspect", name))
-		if inspect.code != 0 && inspect.code != 1 {
-			t.Errorf("inspect %s: got %+v", bad.name, inspect)
+		for _, args := range [][]string{{"inspect", name}, {"inspect", "--sensitive", "--strict", name}} {
+			if got := finish(t, command(args...)); got.code != 0 && got.code != 1 {
+				t.Errorf("%q %s: got %+v", args, bad.name, got)
+			}
 		}
 	}
 	golden(t, "bad-images", tr.String())
@@ -263,6 +264,8 @@ func TestBadCommandLines(t *testing.T) {
 		{2, "inspect", false},
 		{2, "inspect a b", false},
 		{2, "inspect -o xml IMAGE", false},
+		{2, "inspect --strict IMAGE", false},
+		{1, "inspect --sensitive DIR/file", false},
 		{1, "inspect DIR/none", false},
 		{1, "inspect DIR/file", false},
 		{2, "doctor now", false},
