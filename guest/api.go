@@ -9,12 +9,7 @@ import (
 
 // This file is what the library's door (guest/sys) may use. Ordinary
 // goroutines call it, with events unmasked, so each function is either one
-// hypercall, one trip through the gate or a read of a shared page.
-
-// Hypercall asks the host. Pointers travel as guest addresses; the caller
-// keeps what they point to alive and unmoved (heap or global memory).
-// A result in [-4095, -1] is minus a [hypercall.Status].
-func Hypercall(nr hypercall.Call, a1, a2, a3, a4, a5, a6 uintptr) int64
+// operation ([Call]), one trip through the gate or a read of a shared page.
 
 // Gate asks the runtime's door for a Linux system call by number: what memory
 // (mmap, munmap, mprotect, madvise), clocks, threads and signals need. It

@@ -50,7 +50,7 @@ func setUpcall() {
 		Restart:       hypercall.GVA(code.restart),
 		Syscall:       hypercall.GVA(code.rawGate),
 	}
-	if Hypercall(hypercall.CallSetUpcall, uintptr(unsafe.Pointer(&args)), 0, 0, 0, 0, 0) != 0 {
+	if call(hypercall.CallSetUpcall, uintptr(unsafe.Pointer(&args)), 0, 0, 0) != 0 {
 		crash("the host refuses the upcall")
 	}
 }
@@ -120,5 +120,5 @@ func (w *stackWriter) strings(e hypercall.Extent, n uint32) {
 
 // crash ends the machine for a fault of the kernel's own.
 func crash(text string) {
-	Hypercall(hypercall.CallCrash, uintptr(unsafe.Pointer(unsafe.StringData(text))), uintptr(len(text)), 0, 0, 0, 0)
+	hostCall(hypercall.CallCrash, uintptr(unsafe.Pointer(unsafe.StringData(text))), uintptr(len(text)), 0, 0, 0, 0)
 }

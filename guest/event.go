@@ -95,7 +95,7 @@ func takeEvents() {
 		}
 		if p&(1<<hypercall.EventSuspend) != 0 {
 			// No ring is in flight and no thread is inside the kernel.
-			Hypercall(hypercall.CallSuspend, 0, 0, 0, 0, 0, 0)
+			call(hypercall.CallSuspend, 0, 0, 0, 0)
 		}
 	}
 }

@@ -64,7 +64,7 @@ func memory(at, n uintptr, prot uint32) region {
 }
 
 func mapPages(at, n uintptr, flags hypercall.MapFlag) int64 {
-	return Hypercall(hypercall.CallMap, at, n, uintptr(flags), 0, 0, 0)
+	return call(hypercall.CallMap, at, n, uintptr(flags), 0)
 }
 
 func mapFlags(prot uint32) hypercall.MapFlag {
@@ -198,7 +198,7 @@ func unmapHost(start, end uintptr) int64 {
 			continue
 		}
 		from, to := max(start, r.start), min(end, r.end)
-		if e := Hypercall(hypercall.CallUnmap, from, to-from, 0, 0, 0, 0); e != 0 {
+		if e := call(hypercall.CallUnmap, from, to-from, 0, 0); e != 0 {
 			return e
 		}
 	}
@@ -248,7 +248,7 @@ func protectRegion(r region, from, to uintptr, prot uint32) int64 {
 		e = mapPages(from, to-from, mapFlags(prot)|hypercall.MapLazy)
 		r.reserved = false
 	case !r.reserved:
-		e = Hypercall(hypercall.CallProtect, from, to-from, uintptr(mapFlags(prot)), 0, 0, 0)
+		e = call(hypercall.CallProtect, from, to-from, uintptr(mapFlags(prot)), 0)
 	}
 	if e != 0 {
 		return e
@@ -303,13 +303,13 @@ func discard(r region, from, to uintptr) int64 {
 		return 0
 	}
 	if r.prot&protWrite == 0 {
-		if e := Hypercall(hypercall.CallProtect, from, to-from, uintptr(hypercall.MapWrite), 0, 0, 0); e != 0 {
+		if e := call(hypercall.CallProtect, from, to-from, uintptr(hypercall.MapWrite), 0); e != 0 {
 			return e
 		}
 	}
-	e := Hypercall(hypercall.CallDiscard, from, to-from, 0, 0, 0, 0)
+	e := call(hypercall.CallDiscard, from, to-from, 0, 0)
 	if r.prot&protWrite == 0 {
-		Hypercall(hypercall.CallProtect, from, to-from, uintptr(mapFlags(uint32(r.prot))), 0, 0, 0)
+		call(hypercall.CallProtect, from, to-from, uintptr(mapFlags(uint32(r.prot))), 0)
 	}
 	return e
 }

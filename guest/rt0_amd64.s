@@ -74,8 +74,8 @@ TEXT ·moveTLS(SB), NOSPLIT, $0-8
 	MOVQ CX, -8(FS)
 	RET
 
-// func Hypercall(nr hypercall.Call, a1, a2, a3, a4, a5, a6 uintptr) int64
-TEXT ·Hypercall(SB), NOSPLIT, $0-64
+// func hostCall(nr hypercall.Call, a1, a2, a3, a4, a5, a6 uintptr) int64
+TEXT ·hostCall(SB), NOSPLIT, $0-64
 	MOVQ nr+0(FP), AX
 	MOVQ a1+8(FP), DI
 	MOVQ a2+16(FP), SI

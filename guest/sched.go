@@ -169,7 +169,7 @@ func idle() {
 		}
 	}
 	deadline = min(deadline, timers.monotonic.next)
-	Hypercall(hypercall.CallBlock, uintptr(deadline), 0, 0, 0, 0, 0)
+	call(hypercall.CallBlock, uintptr(deadline), 0, 0, 0)
 	takeEvents()
 	expireMonotonic()
 	wakeSleepers(monotonic())

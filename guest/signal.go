@@ -266,7 +266,7 @@ func deliverNext(t *thread, sig int32) {
 	}
 }
 
-func exitBySignal(sig int32) { Hypercall(hypercall.CallExit, uintptr(sig)<<8, 0, 0, 0, 0, 0) }
+func exitBySignal(sig int32) { call(hypercall.CallExit, uintptr(sig)<<8, 0, 0, 0) }
 
 // deliver enters a handler, or does what the default is. isFault is whether the
 // signal comes of the exception in the vCPU's page.

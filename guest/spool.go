@@ -143,7 +143,7 @@ func runtimeWrite(fd int32, from, n uintptr) int64 {
 // they come up: if the host's end is full, the whole machine waits.
 func consoleWrite(fd int32, buf, n uintptr) int64 {
 	for {
-		r := Hypercall(hypercall.CallConsoleWrite, uintptr(fd), buf, min(n, hypercall.MaxConsole), 0, 0, 0)
+		r := call(hypercall.CallConsoleWrite, uintptr(fd), buf, min(n, hypercall.MaxConsole), 0)
 		if r != -eAGAIN {
 			return r
 		}

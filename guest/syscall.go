@@ -82,6 +82,7 @@ const (
 	sysCrashFD     = 1<<16 + 4
 	sysAreas       = 1<<16 + 5
 	sysThread      = 1<<16 + 6
+	sysNative      = 1<<16 + 7 // [Call] on a bare machine
 )
 
 // processID is what getpid says: a machine's first process.
@@ -134,7 +135,7 @@ func dispatch(t *thread, nr uintptr, f *frame) int64 {
 		return gettimeofday(f.rdi)
 	case sysEpollPwait, sysEpollCtl, sysEpollCreate1, sysEventfd2:
 		return dispatchPoll(t, nr, f)
-	case sysPollable, sysNotify, sysMarkFile, sysTakeWritten, sysCrashFD, sysAreas, sysThread:
+	case sysPollable, sysNotify, sysMarkFile, sysTakeWritten, sysCrashFD, sysAreas, sysThread, sysNative:
 		return dispatchDoor(nr, f)
 	case sysRead, sysWrite, sysClose, sysFcntl:
 		if p, end := pipeOf(int32(f.rdi)); p != nil {
@@ -156,7 +157,7 @@ func dispatchThread(t *thread, nr uintptr, f *frame) int64 {
 	case sysExit:
 		return exitThread(t, f.rdi)
 	case sysExitGroup:
-		return Hypercall(hypercall.CallExit, f.rdi&0xff, 0, 0, 0, 0, 0)
+		return call(hypercall.CallExit, f.rdi&0xff, 0, 0, 0)
 	case sysGettid:
 		return int64(t.id)
 	case sysGetpid, sysGetpgrp:
@@ -223,6 +224,8 @@ func dispatchDoor(nr uintptr, f *frame) int64 {
 		return tellAreas(f.rdi, f.rsi, f.rdx)
 	case sysThread:
 		return tellThread(int32(f.rdi), (*Thread)(unsafe.Pointer(f.rsi)))
+	case sysNative:
+		return native(hypercall.Call(f.rdi), f.rsi, f.rdx, f.r10, f.r8)
 	case sysCrashFD:
 		spool.crashFD, spool.stream = int32(f.rdi), int32(f.rsi)
 	}
@@ -246,7 +249,7 @@ func gettimeofday(to uintptr) int64 {
 
 func exitThread(t *thread, code uintptr) int64 {
 	if threads.live == 1 {
-		return Hypercall(hypercall.CallExit, code&0xff, 0, 0, 0, 0, 0)
+		return call(hypercall.CallExit, code&0xff, 0, 0, 0)
 	}
 	freeThread(t)
 	return 0

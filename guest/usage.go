@@ -33,7 +33,7 @@ func waitInPlace(t *thread) {
 	charge(t, monotonic())
 	forever := int64(hypercall.Forever)
 	vcpuPage().Deadline = forever // finish sets it anew
-	Hypercall(hypercall.CallBlock, uintptr(forever), 0, 0, 0, 0, 0)
+	call(hypercall.CallBlock, uintptr(forever), 0, 0, 0)
 	cpuTime.since = monotonic()
 	takeEvents()
 }

@@ -146,7 +146,7 @@ func (in *input) fill() int64 {
 	if in.page == nil {
 		in.page = make([]byte, readAhead)
 	}
-	n := guest.Hypercall(hypercall.CallConsoleRead, uintptr(unsafe.Pointer(&in.page[0])), readAhead, 0, 0, 0, 0)
+	n := guest.Call(hypercall.CallConsoleRead, uintptr(unsafe.Pointer(&in.page[0])), readAhead, 0, 0)
 	if n > readAhead {
 		return -int64(hypercall.EIO)
 	}
@@ -201,7 +201,7 @@ func consolePut(fd int, b []byte, nonblock bool) int64 {
 
 func hostWrite(fd int, b []byte) int64 {
 	p := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
-	n := guest.Hypercall(hypercall.CallConsoleWrite, uintptr(fd), p, uintptr(len(b)), 0, 0, 0)
+	n := guest.Call(hypercall.CallConsoleWrite, uintptr(fd), p, uintptr(len(b)), 0)
 	if n > int64(len(b)) {
 		return -int64(hypercall.EIO)
 	}

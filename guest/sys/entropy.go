@@ -54,7 +54,7 @@ func refill() {
 	if pool.page == nil {
 		pool.page = new([hypercall.MaxEntropy]byte)
 	}
-	n := guest.Hypercall(hypercall.CallEntropy, uintptr(unsafe.Pointer(pool.page)), hypercall.MaxEntropy, 0, 0, 0, 0)
+	n := guest.Call(hypercall.CallEntropy, uintptr(unsafe.Pointer(pool.page)), hypercall.MaxEntropy, 0, 0)
 	if n <= 0 || n > hypercall.MaxEntropy {
 		panic("pvrun: the host gives no random bytes")
 	}

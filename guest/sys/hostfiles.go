@@ -104,7 +104,7 @@ func (c *hostCall) wantAttr() *hostCall {
 
 // ask makes the call.
 func (c *hostCall) ask() (int, fs.Errno) {
-	return linux(guest.Hypercall(hypercall.CallHostFile, uintptr(unsafe.Pointer(&c.args)), 0, 0, 0, 0, 0))
+	return linux(guest.Call(hypercall.CallHostFile, uintptr(unsafe.Pointer(&c.args)), 0, 0, 0))
 }
 
 // end makes the call and gives its memory back.

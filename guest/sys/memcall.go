@@ -177,17 +177,17 @@ func (sharedPages) Free(addr uintptr, n int) {
 }
 
 func (sharedPages) Alias(dst, src uintptr, n, prot int) fs.Errno {
-	_, e := linux(guest.Hypercall(hypercall.CallAlias, dst, uintptr(n)*hypercall.PageSize, mapFlags(prot), src, 0, 0))
+	_, e := linux(guest.Call(hypercall.CallAlias, dst, uintptr(n)*hypercall.PageSize, mapFlags(prot), src))
 	return e
 }
 
 func (sharedPages) Protect(dst uintptr, n, prot int) fs.Errno {
-	_, e := linux(guest.Hypercall(hypercall.CallProtect, dst, uintptr(n)*hypercall.PageSize, mapFlags(prot), 0, 0, 0))
+	_, e := linux(guest.Call(hypercall.CallProtect, dst, uintptr(n)*hypercall.PageSize, mapFlags(prot), 0))
 	return e
 }
 
 func (sharedPages) Hide(dst uintptr, n int) fs.Errno {
-	_, e := linux(guest.Hypercall(hypercall.CallUnmap, dst, uintptr(n)*hypercall.PageSize, 0, 0, 0, 0))
+	_, e := linux(guest.Call(hypercall.CallUnmap, dst, uintptr(n)*hypercall.PageSize, 0, 0))
 	return e
 }
 
