@@ -14,6 +14,7 @@ import (
 // kernelRoots are the Go functions that the guest kernel's assembly enters.
 var kernelRoots = []string{
 	"pvrun/guest.boot", "pvrun/guest.systemCall", "pvrun/guest.event", "pvrun/guest.events",
+	"pvrun/guest.pageTouched", "pvrun/guest.trapFatal",
 }
 
 // kernelMayCall are the runtime functions that kernel code may reach: they

@@ -23,10 +23,14 @@ func vcpuPage() *hypercall.VCPUInfo {
 // runtime as a Linux process would be entered.
 func boot() {
 	si := Info()
-	if si.Magic != hypercall.StartMagic || si.Version != hypercall.Version || si.Mode != hypercall.ModePV {
+	if si.Magic != hypercall.StartMagic || si.Version != hypercall.Version ||
+		si.Mode != hypercall.ModePV && si.Mode != hypercall.ModeTrap {
 		crash("start-info page of another contract")
 	}
 	findCode(&code)
+	if isNative {
+		initNative(si)
+	}
 	initMemory()
 	initThreads()
 	initPoller()
@@ -38,7 +42,9 @@ func boot() {
 	setRunning(t)
 	cpuTime.since = monotonic()
 	sliceEnd = cpuTime.since + timeSlice
-	setUpcall()
+	if !isNative {
+		setUpcall()
+	}
 }
 
 func setUpcall() {

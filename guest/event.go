@@ -7,17 +7,21 @@ import (
 	"github.com/pvrun/pvrun/hypercall"
 )
 
-// event is the upcall's Go part: an exception of the running thread, or events.
+// event is the upcall's Go part: an exception of the running thread, or events, or
+// a bare machine's interrupt.
 func event() {
 	t := running()
 	fixInterrupted(t)
-	if v := vcpuPage().Vector; v != hypercall.VectorEvent {
-		if v == vectorInvalidOpcode && isSyscall(t.frame.rip) {
-			t.frame.rip += syscallSize
-			t.frame.rcx, t.frame.r11 = t.frame.rip, t.frame.rflags
-			systemCall()
-			return
-		}
+	switch v := vcpuPage().Vector; {
+	case v == hypercall.VectorEvent:
+	case v >= vectorPIC:
+		interrupted(v)
+	case v == vectorInvalidOpcode && isSyscall(t.frame.rip):
+		t.frame.rip += syscallSize
+		t.frame.rcx, t.frame.r11 = t.frame.rip, t.frame.rflags
+		systemCall()
+		return
+	default:
 		exception(t, v)
 	}
 	events()

@@ -28,10 +28,14 @@ type kernelG struct {
 type cpu struct {
 	g     kernelG
 	stack [kernelStack]byte
+	// trapStack is where a bare machine interrupts: above the kernel's stack, so
+	// that the same stack checks pass.
+	trapStack [trapStackSize]byte
 }
 
 const (
-	kernelStack = 32 << 10
+	kernelStack   = 32 << 10
+	trapStackSize = 16 << 10
 	// stackGuard is what a function without a check may use below its caller
 	// (internal/abi, StackNosplitBase, and StackSmall).
 	stackGuard = 928
@@ -45,6 +49,9 @@ const (
 	offStack                                    // top of cpu.stack
 	offCS                                       // the selectors that guest code runs with
 	offSS
+	offTrapAX // registers that a bare machine's trap needs
+	offTrapCX
+	offIdle // not 0: the kernel halts until an interrupt
 )
 
 // Fields of the contract that assembly needs.
@@ -54,6 +61,14 @@ const (
 	offRIP     = unsafe.Offsetof(hypercall.VCPUInfo{}.RIP)
 	offRSP     = unsafe.Offsetof(hypercall.VCPUInfo{}.RSP)
 	offRFLAGS  = unsafe.Offsetof(hypercall.VCPUInfo{}.RFLAGS)
+	offVector  = unsafe.Offsetof(hypercall.VCPUInfo{}.Vector)
+	offError   = unsafe.Offsetof(hypercall.VCPUInfo{}.Error)
+	offCR2     = unsafe.Offsetof(hypercall.VCPUInfo{}.CR2)
+	offMode    = unsafe.Offsetof(hypercall.StartInfo{}.Mode)
+
+	modeTrap = hypercall.ModeTrap
+	bootCS   = hypercall.BootCS
+	bootSS   = hypercall.BootSS
 
 	hypercallPage = hypercall.HypercallGVA
 	clockAddr     = hypercall.SharedInfoGVA

@@ -69,10 +69,18 @@
 	MOVQ $fn(SB), CX; \
 	JMP CX
 
+// MASK keeps events away: by a word that the host reads, or on a bare machine by
+// the processor's flag.
+#define MASK \
+	CMPB ·isNative(SB), $0; \
+	JEQ  2(PC); \
+	CLI; \
+	MOVL $1, const_offMask(GS)
+
 // func gate()
 // The runtime's door. System-call registers; only AX, CX and R11 change.
 TEXT ·gate(SB), NOSPLIT|NOFRAME, $0-0
-	MOVL $1, const_offMask(GS)
+	MASK
 	MOVQ const_offThread(GS), CX
 	MOVQ AX, (thread_frame+frame_rax)(CX)
 	SAVE_PRESERVED(CX)
@@ -89,7 +97,7 @@ TEXT ·gate(SB), NOSPLIT|NOFRAME, $0-0
 // exit(2) of a thread whose stack may already be another's: nothing is read from
 // it or written to it.
 TEXT ·exitGate(SB), NOSPLIT|NOFRAME, $0-0
-	MOVL $1, const_offMask(GS)
+	MASK
 	MOVQ const_offThread(GS), CX
 	MOVQ AX, (thread_frame+frame_rax)(CX)
 	MOVQ DI, (thread_frame+frame_rdi)(CX)
@@ -99,7 +107,8 @@ TEXT ·exitGate(SB), NOSPLIT|NOFRAME, $0-0
 
 // func rawGate()
 // A SYSCALL instruction in foreign assembly: return address in RCX, flags in
-// R11, and everything else, vector registers included, to be preserved.
+// R11, and everything else, vector registers included, to be preserved. A bare
+// machine's processor has disabled interrupts on the way.
 TEXT ·rawGate(SB), NOSPLIT|NOFRAME, $0-0
 	MOVL $1, const_offMask(GS)
 	MOVQ R11, const_offScratch(GS)
@@ -174,7 +183,11 @@ registers:
 	MOVQ const_offStack(GS), SP
 	PUSHQ const_offSS(GS)
 	PUSHQ (thread_frame+frame_rsp)(CX)
-	PUSHQ (thread_frame+frame_rflags)(CX)
+	MOVQ (thread_frame+frame_rflags)(CX), R11
+	CMPB ·isNative(SB), $0
+	JEQ  2(PC)
+	ORQ  $const_flagIF, R11
+	PUSHQ R11
 	PUSHQ const_offCS(GS)
 	PUSHQ (thread_frame+frame_rip)(CX)
 	MOVQ thread_userG(CX), R11
@@ -183,15 +196,27 @@ registers:
 	MOVQ (thread_frame+frame_rax)(CX), AX
 	MOVQ (thread_frame+frame_r11)(CX), R11
 	MOVQ (thread_frame+frame_rcx)(CX), CX
+	CMPB ·isNative(SB), $0
+	JNE  native
 	JMP  ·critical(SB)
+
+native:
+	IRETQ
 
 // func leaveTail()
 // The end of leave for a thread that came by CALL, on its own stack. An upcall
 // that interrupts it is told the state after the RET.
 TEXT ·leaveTail(SB), NOSPLIT|NOFRAME, $0-0
+	CMPB ·isNative(SB), $0
+	JNE  native
 	MOVL $0, const_offMask(GS)
 	CMPL const_offPending(GS), $0
 	JNE  again
+	RET
+
+native:
+	// Interrupts wait until after the RET (Intel SDM volume 2, "STI").
+	STI
 	RET
 
 again:

@@ -20,12 +20,22 @@ TEXT ·rt0(SB), NOSPLIT|NOFRAME, $0-0
 	ADDQ $const_stackGuard, CX
 	MOVQ CX, (cpu_g+kernelG_stackGuard0)(R14)
 	MOVQ CX, (cpu_g+kernelG_stackGuard1)(R14)
+	CMPL const_offMode(DI), $const_modeTrap
+	JNE  pv
+	MOVB $1, ·isNative(SB)
+	MOVQ $const_bootCS, const_offCS(GS)
+	MOVQ $const_bootSS, const_offSS(GS)
+	JMP  stack
+
+pv:
 	XORL AX, AX
 	MOVW CS, AX
 	MOVQ AX, const_offCS(GS)
 	XORL AX, AX
 	MOVW SS, AX
 	MOVQ AX, const_offSS(GS)
+
+stack:
 	MOVQ const_offStack(GS), SP
 	XORPS X15, X15
 	MOVQ $·vdsoClock(SB), AX

@@ -190,4 +190,7 @@ func setDeadline(t *thread) {
 		d = min(d, timerDeadline(t))
 	}
 	vcpuPage().Deadline = d
+	if isNative && d < never {
+		armTimer(nextTick(d))
+	}
 }
