@@ -72,14 +72,22 @@ func (vm *VM) consoleWrite(a callArgs) int64 {
 	if s != 0 {
 		return failed(s)
 	}
-	st := &vm.con.streams[a[0]]
-	switch {
+	return vm.con.write(int(a[0]), pieces)
+}
+
+// write passes pieces to a stream: the bytes that it has taken, or minus a
+// status.
+func (con *console) write(i int, pieces [][]byte) (n int64) {
+	switch st := &con.streams[i]; {
 	case st.fd >= 0:
-		return vm.con.writeFile(int(a[0]), pieces)
+		return con.writeFile(i, pieces)
 	case st.w != nil:
 		return writeTo(st.w, pieces)
 	}
-	return int64(a[2])
+	for _, p := range pieces {
+		n += int64(len(p))
+	}
+	return n
 }
 
 func writeTo(w io.Writer, pieces [][]byte) (n int64) {
@@ -153,12 +161,17 @@ func (vm *VM) consoleRead(a callArgs) int64 {
 	if s != 0 {
 		return failed(s)
 	}
-	st := &vm.con.streams[0]
-	switch {
+	return vm.con.read(pieces)
+}
+
+// read fills pieces from the program's input: bytes, 0 at its end, or minus a
+// status.
+func (con *console) read(pieces [][]byte) int64 {
+	switch st := &con.streams[0]; {
 	case len(pieces) == 0:
 		return 0
 	case st.fd >= 0:
-		return vm.con.readFile(pieces)
+		return con.readFile(pieces)
 	case st.r != nil:
 		return readFrom(st.r, pieces[0])
 	}

@@ -88,6 +88,8 @@ const (
 	shortWait = 20_000_000
 	// tickFree is from how long a wait is worth stopping the tick for, in ns.
 	tickFree = 2_000_000
+	// maxWait is up to how long a wait is at once, in ns.
+	maxWait = int64(time.Hour)
 )
 
 // wait lets ns pass, or less: until something was raised or the console has
@@ -173,7 +175,19 @@ func (t *tick) resume() error {
 		return nil
 	}
 	t.paused = false
-	if err := timerSet(t.timer, hypercall.TickNS); err != nil {
+	if err := timerSet(t.timer, hypercall.TickNS, hypercall.TickNS); err != nil {
+		return &HostError{"set timer", err}
+	}
+	return nil
+}
+
+// by has the next tick come in ns, if that is before it would, and others after
+// it as ever.
+func (t *tick) by(ns int64) error {
+	if ns >= hypercall.TickNS {
+		return nil
+	}
+	if err := timerSet(t.timer, ns, hypercall.TickNS); err != nil {
 		return &HostError{"set timer", err}
 	}
 	return nil
@@ -181,7 +195,7 @@ func (t *tick) resume() error {
 
 func (t *tick) pause() {
 	if !t.paused {
-		t.paused = timerSet(t.timer, 0) == nil
+		t.paused = timerSet(t.timer, 0, 0) == nil
 	}
 }
 

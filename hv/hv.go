@@ -14,17 +14,19 @@ import (
 	"github.com/pvrun/pvrun/hv/kvm"
 	"github.com/pvrun/pvrun/hypercall"
 	"github.com/pvrun/pvrun/internal/image"
+	"github.com/pvrun/pvrun/internal/sensitive"
 )
 
 // Config describes a machine. New keeps a copy.
 type Config struct {
-	Image    string   // path of the image
-	Memory   int64    // bytes; DefaultMemory when 0
-	Args     []string // the program's, Args[0] included
-	Env      []string // KEY=VALUE
-	Dir      string   // first working directory; "/" when empty
-	Hostname string   // "pvrun" when empty
-	RootFS   []byte   // a newc archive in place of the image's own; nil keeps that
+	Image    string         // path of the image
+	Mode     hypercall.Mode // ModePV when 0
+	Memory   int64          // bytes; DefaultMemory when 0
+	Args     []string       // the program's, Args[0] included
+	Env      []string       // KEY=VALUE
+	Dir      string         // first working directory; "/" when empty
+	Hostname string         // "pvrun" when empty
+	RootFS   []byte         // a newc archive in place of the image's own; nil keeps that
 
 	// Stdin, Stdout and Stderr are the program's; nil is nothing to read, and
 	// a sink. An *os.File is polled and never blocked on. Another Reader or
@@ -66,14 +68,18 @@ type Exit struct {
 type VM struct {
 	cfg     Config
 	img     *image.Image
-	mem     *memory
-	tables  *pageTables
+	mem     *memory     // all of it, or in trap mode what the guest has not
+	phys    *memory     // in trap mode the guest's
+	tables  *pageTables // that the processor uses
+	shadow  *shadow     // in trap mode: what tables belong to
 	space   guestMemory
 	kvm     *kvm.VM
 	hw      *kvm.VCPU
 	machine func() error // waits until kvm and hw are there
 	cpu     *vcpu
 	shared  *hypercall.SharedInfo
+	boot    loader
+	sites   map[uint64]sensitive.Site // trap mode: instructions that were changed
 	start   startInfo
 	clock   clock
 	con     console
@@ -94,6 +100,9 @@ func New(cfg Config) (*VM, error) {
 	if vm.cfg.Memory == 0 {
 		vm.cfg.Memory = DefaultMemory
 	}
+	if vm.cfg.Mode == 0 {
+		vm.cfg.Mode = hypercall.ModePV
+	}
 	if err := vm.create(begin); err != nil {
 		return nil, errors.Join(err, vm.Close())
 	}
@@ -107,7 +116,7 @@ func (vm *VM) create(begin time.Time) error {
 		return &ImageError{vm.cfg.Image, errors.Unwrap(err)}
 	}
 	defer f.Close()
-	if vm.img, err = openImage(f); err != nil {
+	if vm.img, err = openImage(f, vm.cfg.Mode); err != nil {
 		return &ImageError{vm.cfg.Image, err}
 	}
 	if err := vm.createMachine(); err != nil {
@@ -129,19 +138,9 @@ func (vm *VM) createMachine() (err error) {
 	if err := vm.kick.open(); err != nil {
 		return err
 	}
-	if vm.mem, err = newMemory(vm.cfg.Memory); err != nil {
+	system, err := vm.createMemory()
+	if err != nil {
 		return err
-	}
-	if vm.tables, err = newPageTables(vm.mem); err != nil {
-		return err
-	}
-	vm.space = guestMemory{vm.tables}
-	system, ok := vm.mem.takeRun(kvm.SystemPages)
-	if !ok {
-		return &HostError{"create machine", errTooSmall}
-	}
-	if err := vm.tables.mapSystem(system); err != nil {
-		return &HostError{"create machine", err}
 	}
 	// The kernel takes as long over a new machine as we over loading it.
 	made := make(chan error, 1)
@@ -150,10 +149,37 @@ func (vm *VM) createMachine() (err error) {
 	return nil
 }
 
+// createMemory makes the machine's memory and the page tables that its
+// processor begins with, and returns the frames of its system pages.
+func (vm *VM) createMemory() (system frame, err error) {
+	if vm.cfg.Mode == hypercall.ModeTrap {
+		return vm.createTrapMemory()
+	}
+	if vm.mem, err = newMemory(vm.cfg.Memory); err != nil {
+		return 0, err
+	}
+	if vm.tables, err = newPageTables(vm.mem); err != nil {
+		return 0, err
+	}
+	vm.space, vm.boot = guestMemory{vm.tables}, loader{vm.mem, vm.tables}
+	system, ok := vm.mem.takeRun(kvm.SystemPages)
+	if !ok {
+		return 0, &HostError{"create machine", errTooSmall}
+	}
+	if err := vm.tables.mapSystem(system); err != nil {
+		return 0, &HostError{"create machine", err}
+	}
+	return system, nil
+}
+
 // createHardware has the kernel make the machine and its vCPU.
 func (vm *VM) createHardware(system frame) (err error) {
 	if vm.kvm, err = kvm.New(vm.mem.data); err != nil {
 		return err
+	}
+	if vm.shadow != nil {
+		vm.shadow.forget = vm.kvm.ForgetTranslations
+		vm.shadow.guest.physBits = vm.kvm.PhysBits()
 	}
 	vm.hw, err = vm.kvm.NewVCPU(0, kvm.Boot{
 		Root: vm.tables.root.gpa(), System: vm.mem.run(system, kvm.SystemPages),

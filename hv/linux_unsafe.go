@@ -32,9 +32,10 @@ func timerCreate(tid int) (int32, error) {
 	return id, nil
 }
 
-// timerSet makes the timer fire every ns from now on; 0 stops it.
-func timerSet(id int32, ns int64) error {
-	spec := [2]unix.Timespec{unix.NsecToTimespec(ns), unix.NsecToTimespec(ns)}
+// timerSet makes the timer fire after first ns and every ns from then on; 0 and
+// 0 stop it.
+func timerSet(id int32, first, every int64) error {
+	spec := [2]unix.Timespec{unix.NsecToTimespec(every), unix.NsecToTimespec(first)}
 	_, _, errno := unix.Syscall6(unix.SYS_TIMER_SETTIME, uintptr(id), 0, uintptr(unsafe.Pointer(&spec)), 0, 0, 0)
 	if errno != 0 {
 		return errno

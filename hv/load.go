@@ -16,7 +16,7 @@ const offered = hypercall.FeatureConsole | hypercall.FeatureHostFile |
 	hypercall.FeatureSuspend | hypercall.FeatureAlias
 
 // openImage parses an image and checks that this host can run it.
-func openImage(f *os.File) (*image.Image, error) {
+func openImage(f *os.File, mode hypercall.Mode) (*image.Image, error) {
 	st, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -34,7 +34,16 @@ func openImage(f *os.File) (*image.Image, error) {
 	if missing := img.Note.Required &^ offered; missing != 0 {
 		return nil, &image.Error{Reason: fmt.Sprintf("requires features that this host lacks: %v", missing)}
 	}
+	if mode == hypercall.ModeTrap && img.Note.Usable&hypercall.FeatureTrapMode == 0 {
+		return nil, &image.Error{Reason: "cannot run in trap mode"}
+	}
 	return img, nil
+}
+
+// loader is where the guest's memory and its first mappings come from.
+type loader struct {
+	mem *memory
+	mapper
 }
 
 // load fills the machine's memory: the image, its root file system, the
@@ -88,12 +97,15 @@ func (vm *VM) rootFSSize() int64 {
 // place takes frames for n bytes and maps them at a.
 func (vm *VM) place(a hypercall.GVA, n int64, bits entry) (frame, []byte, error) {
 	pages := int((n + pageSize - 1) / pageSize)
-	first, ok := vm.mem.takeRun(pages)
+	first, ok := vm.boot.mem.takeRun(pages)
 	if !ok {
 		return 0, nil, errTooSmall
 	}
 	vm.mem.populate(first, pages)
-	return first, vm.mem.run(first, pages), vm.tables.mapFrames(a, first, pages, bits)
+	if vm.shadow != nil && bits&pteNX == 0 {
+		vm.shadow.addText(first, pages)
+	}
+	return first, vm.mem.run(first, pages), vm.boot.mapFrames(a, first, pages, bits)
 }
 
 func segmentBits(p image.Perm) entry {
@@ -121,7 +133,12 @@ func (vm *VM) loadSegments(f *os.File) error {
 		if _, err := io.ReadFull(io.NewSectionReader(f, s.Offset, int64(s.FileSize)), b[:s.FileSize]); err != nil {
 			return fmt.Errorf("read segment at %#x: %w", s.Addr, err)
 		}
-		if err := vm.tables.mapLazily(s.Addr+hypercall.GVA(n), s.End(), segmentBits(s.Perm)); err != nil {
+		if vm.cfg.Mode == hypercall.ModeTrap && s.Perm&image.PermX != 0 {
+			if err := vm.patch(b[:s.FileSize], s.Addr, f); err != nil {
+				return err
+			}
+		}
+		if err := vm.boot.mapLazily(s.Addr+hypercall.GVA(n), s.End(), segmentBits(s.Perm)); err != nil {
 			return err
 		}
 	}
@@ -185,12 +202,17 @@ func (vm *VM) startVCPU() error {
 	if err := vm.machine(); err != nil {
 		return err
 	}
-	info := vm.mem.vcpuInfo(first)
-	*info = hypercall.VCPUInfo{Mask: 1, Deadline: hypercall.Forever, Self: hypercall.VCPUInfoGVA}
 	vm.cpu = &vcpu{vm: vm, hw: vm.hw}
-	vm.cpu.guest = &pvGuest{vcpu: vm.cpu, info: info}
 	regs := vm.hw.Regs()
 	regs.RIP, regs.RSP, regs.RDI = uint64(vm.img.Entry), uint64(hypercall.BootStackTop), uint64(hypercall.StartInfoGVA)
+	if vm.cfg.Mode == hypercall.ModeTrap {
+		vm.clock.init(vm.hw.TSC(), new(hypercall.ClockInfo)) // the guest has its own
+		vm.cpu.guest = newTrapGuest(vm.cpu)
+		return nil
+	}
+	info := vm.mem.vcpuInfo(first)
+	*info = hypercall.VCPUInfo{Mask: 1, Deadline: hypercall.Forever, Self: hypercall.VCPUInfoGVA}
 	vm.clock.init(vm.hw.TSC(), &vm.shared.Clock)
+	vm.cpu.guest = &pvGuest{vcpu: vm.cpu, info: info}
 	return nil
 }

@@ -36,6 +36,14 @@ func newMemory(size int64) (*memory, error) {
 	return &memory{data: data, frames: newFrames(int(size >> pageShift))}, nil
 }
 
+// split makes the first n bytes a memory of its own. Both share the mapping,
+// which m still owns, and number their frames alike.
+func (m *memory) split(n int64) *memory {
+	pages := int(n >> pageShift)
+	m.takeRun(pages)
+	return &memory{data: m.data[:n:n], frames: newFrames(pages)}
+}
+
 func (m *memory) close() error {
 	if m.data == nil {
 		return nil
@@ -64,6 +72,12 @@ type entry uint64
 // words and the mapping outlives every user.
 func (m *memory) entries(f frame) *[512]entry {
 	return (*[512]entry)(unsafe.Pointer(unsafe.SliceData(m.page(f))))
+}
+
+// tableOf is the table that an entry stands in. Safe because entries points into
+// tables only, which begin on a page.
+func tableOf(e *entry) *[512]entry {
+	return (*[512]entry)(unsafe.Pointer(uintptr(unsafe.Pointer(e)) &^ (pageSize - 1)))
 }
 
 func (e *entry) load() entry   { return entry(atomic.LoadUint64((*uint64)(e))) }

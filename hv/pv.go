@@ -2,7 +2,6 @@ package hv
 
 import (
 	"sync/atomic"
-	"time"
 
 	"github.com/pvrun/pvrun/hv/engine"
 	"github.com/pvrun/pvrun/hypercall"
@@ -154,7 +153,7 @@ func (c *pvGuest) waitUntil(deadline int64) error {
 		if atomic.LoadUint32(&c.info.Pending) != 0 || now >= deadline {
 			return nil
 		}
-		left := min(deadline-now, int64(time.Hour))
+		left := min(deadline-now, maxWait)
 		if left >= adjustEvery {
 			c.vm.clock.straighten()
 		}

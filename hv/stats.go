@@ -15,7 +15,7 @@ import (
 // Stats is what a machine did, as `pvrun run --stats` writes it. It is
 // complete when Run has returned.
 type Stats struct {
-	Mode    string `json:"mode"`    // "pv"
+	Mode    string `json:"mode"`    // "pv" or "trap"
 	Engine  string `json:"engine"`  // "kvm"
 	Backend string `json:"backend"` // the kernel module behind /dev/kvm
 
@@ -124,7 +124,7 @@ func (c *counters) inMulticall(call hypercall.Call) {
 // Stats returns what the machine has done. Call it after Run.
 func (vm *VM) Stats() Stats {
 	s := vm.stats.final
-	s.Mode, s.Engine, s.Backend = "pv", "kvm", Backend()
+	s.Mode, s.Engine, s.Backend = vm.cfg.Mode.String(), "kvm", Backend()
 	return s
 }
 

@@ -21,6 +21,17 @@ const (
 	ModeTrap Mode = 2 // the bare machine's own instructions, each trapped
 )
 
+// String is the mode as `pvrun run --mode` spells it.
+func (m Mode) String() string {
+	switch m {
+	case ModePV:
+		return "pv"
+	case ModeTrap:
+		return "trap"
+	}
+	return "unknown"
+}
+
 // Feature is a set of optional parts of the contract. The host offers a set in
 // [StartInfo.Features]; an image's note names those it requires and can use.
 type Feature uint64

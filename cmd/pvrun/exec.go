@@ -13,6 +13,7 @@ import (
 
 	"github.com/pvrun/pvrun/build"
 	"github.com/pvrun/pvrun/hv"
+	"github.com/pvrun/pvrun/hypercall"
 )
 
 // testMemory is a test's memory when the command line does not say. It is only
@@ -59,9 +60,10 @@ func newExec(s streams) *cobra.Command {
 
 // addFlags gives cmd the flags that pvrun test and pvrun exec share.
 func (x *execRun) addFlags(cmd *cobra.Command, writable string) {
-	x.memory = testMemory
+	x.memory, x.mode = testMemory, modeValue(hypercall.ModePV)
 	f := cmd.Flags()
 	f.SortFlags = false
+	f.Var(&x.mode, "mode", modeUsage)
 	f.VarP(&x.memory, "memory", "m", "`SIZE` of a machine's memory")
 	f.Var(&x.shares, "share", "show a folder of the host, as for pvrun run: `HOST[:GUEST[:rw]]`")
 	f.BoolVar(&x.writable, "writable", false, writable)
@@ -88,7 +90,7 @@ func (x *execRun) run(ctx context.Context, args []string) error {
 	}
 	defer out.remove()
 	cfg := hv.Config{
-		Image: fmt.Sprintf("/proc/self/fd/%d", image.Fd()), Memory: int64(x.memory),
+		Image: fmt.Sprintf("/proc/self/fd/%d", image.Fd()), Mode: hypercall.Mode(x.mode), Memory: int64(x.memory),
 		Args: append([]string{program}, out.args...), Env: p.env, Dir: p.dir,
 		Stdin: x.in, Stdout: x.out, Stderr: x.err,
 	}

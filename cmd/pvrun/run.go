@@ -15,6 +15,7 @@ import (
 
 	"github.com/pvrun/pvrun/build"
 	"github.com/pvrun/pvrun/hv"
+	"github.com/pvrun/pvrun/hypercall"
 )
 
 const runHelp = `Run a unikernel image, or the image of a Go package, in a virtual machine.
@@ -33,6 +34,7 @@ type runFlags struct {
 	streams
 	env     []string
 	envFile string
+	mode    modeValue
 	memory  sizeValue
 	rootfs  string
 	shares  shareFlags
@@ -42,7 +44,7 @@ type runFlags struct {
 }
 
 func newRun(s streams) *cobra.Command {
-	r := runFlags{streams: s, memory: hv.DefaultMemory}
+	r := runFlags{streams: s, memory: hv.DefaultMemory, mode: modeValue(hypercall.ModePV)}
 	cmd := &cobra.Command{
 		Use:   "run [flags] IMAGE|PKG [args...]",
 		Short: "Run an image or a Go package in a virtual machine",
@@ -59,6 +61,7 @@ func newRun(s streams) *cobra.Command {
 	f.SetInterspersed(false)
 	f.StringArrayVarP(&r.env, "env", "e", nil, "set `NAME=VALUE` in the program's environment; NAME takes the host's value")
 	f.StringVar(&r.envFile, "env-file", "", "set what `FILE` says, a NAME=VALUE a line")
+	f.Var(&r.mode, "mode", modeUsage)
 	f.VarP(&r.memory, "memory", "m", "`SIZE` of the machine's memory")
 	f.StringVar(&r.rootfs, "rootfs", "", "use `DIR` as root file system in place of the image's own")
 	f.Var(&r.shares, "share", "show the program a folder, `HOST[:GUEST[:rw]]`: at GUEST, or where HOST is; read-only without :rw; may be repeated")
@@ -112,7 +115,7 @@ func (r *runFlags) run(ctx context.Context, args []string) error {
 // config is the machine that the flags describe.
 func (r *runFlags) config() (hv.Config, error) {
 	cfg := hv.Config{
-		Memory: int64(r.memory), Dir: r.dir, CollectKVMStats: r.stats != "",
+		Mode: hypercall.Mode(r.mode), Memory: int64(r.memory), Dir: r.dir, CollectKVMStats: r.stats != "",
 		Stdin: r.in, Stdout: r.out, Stderr: r.err,
 	}
 	var err error

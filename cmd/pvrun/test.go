@@ -118,7 +118,7 @@ func execFlags(own []string) ([]string, error) {
 	if err := cmd.Flags().Parse(own); err != nil {
 		return nil, err
 	}
-	list := []string{"--memory=" + x.memory.String()}
+	list := []string{"--memory=" + x.memory.String(), "--mode=" + x.mode.String()}
 	for _, f := range x.shares {
 		host, err := filepath.Abs(f.host)
 		if err != nil {

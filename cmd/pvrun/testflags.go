@@ -22,7 +22,7 @@ type testArgs struct {
 }
 
 // ownFlags are pvrun's among the flags of go test; true for those with a value.
-var ownFlags = map[string]bool{"memory": true, "m": true, "share": true, "writable": false}
+var ownFlags = map[string]bool{"memory": true, "m": true, "mode": true, "share": true, "writable": false}
 
 // refused are flags of go test that cannot work here, and why.
 var refused = map[string]string{

@@ -19,6 +19,7 @@ type VCPU struct {
 	sregs  sregs  // of guest code at CPL 3
 	thread atomic.Int32
 	tsc    TSC
+	xcr0   uint64
 }
 
 // TSC describes the guest's time-stamp counter.
@@ -122,7 +123,8 @@ func (v *VCPU) setXCR0(id *cpuid2) error {
 	lo, _, _, hi := id.leaf(0xd, 0)
 	const dynamic = 1<<17 | 1<<18 // AMX: needs leave from the host's kernel first
 	x := xcrs{nr: 1}
-	x.xcr[0].value = (uint64(hi)<<32 | uint64(lo)) &^ dynamic
+	v.xcr0 = (uint64(hi)<<32 | uint64(lo)) &^ dynamic
+	x.xcr[0].value = v.xcr0
 	if _, err := ioctlPtr(v.fd, kvmSetXCRs, &x); err != nil {
 		return fmt.Errorf("kvm: set XCR0 to %#x: %w", x.xcr[0].value, err)
 	}
@@ -159,6 +161,34 @@ func (v *VCPU) Regs() *engine.Regs { return v.run.regs() }
 
 // RegsChanged tells that Regs were written.
 func (v *VCPU) RegsChanged() { *v.run.u64(runDirtyRegs) |= syncRegs }
+
+// ControlRegisters are those that guest code runs with.
+func (v *VCPU) ControlRegisters() (cr0, cr4, efer, xcr0 uint64) {
+	return v.sregs.cr0, v.sregs.cr4, v.sregs.efer, v.xcr0
+}
+
+// Bases are the bases of FS and GS.
+func (v *VCPU) Bases() (fs, gs uint64) {
+	s := v.run.sregs()
+	return s.fs.base, s.gs.base
+}
+
+// SetBases changes them. Only after an exit that guest code at CPL 3 has caused.
+func (v *VCPU) SetBases(fs, gs uint64) {
+	v.sregs.fs.base, v.sregs.gs.base = fs, gs
+	v.sregsChanged()
+}
+
+// SetRoot changes where address translation begins, with the same condition.
+func (v *VCPU) SetRoot(root hypercall.GPA) {
+	v.sregs.cr3 = uint64(root)
+	v.sregsChanged()
+}
+
+func (v *VCPU) sregsChanged() {
+	*v.run.sregs() = v.sregs
+	*v.run.u64(runDirtyRegs) |= syncSregs
+}
 
 // SetSyscallEntry says where a SYSCALL instruction of the guest goes, on back
 // ends where it stays at CPL 3 (kvm_pvm). Elsewhere it is #UD, since EFER.SCE

@@ -137,8 +137,26 @@ func (vm *VM) setup() error {
 	return vm.setMemory()
 }
 
-func (vm *VM) setMemory() error {
-	r := userMemoryRegion{guestPhysAddr: uint64(MemoryBase), size: uint64(len(vm.mem)), userAddr: sliceAddr(vm.mem)}
+func (vm *VM) setMemory() error { return vm.setRegion(uint64(len(vm.mem))) }
+
+// ForgetTranslations makes vCPUs forget everything that they know of translated
+// addresses: the memory is taken away and given back. No Run may be under way.
+func (vm *VM) ForgetTranslations() error {
+	if err := vm.setRegion(0); err != nil {
+		return err
+	}
+	return vm.setMemory()
+}
+
+// PhysBits is how many bits a physical address has (CPUID leaf 80000008H).
+func (vm *VM) PhysBits() int {
+	eax, _, _, _ := vm.cpuid.leaf(0x80000008, 0)
+	return max(36, min(int(eax&0xff), 52))
+}
+
+// setRegion sets the size of the one memory region; 0 takes it away.
+func (vm *VM) setRegion(size uint64) error {
+	r := userMemoryRegion{guestPhysAddr: uint64(MemoryBase), size: size, userAddr: sliceAddr(vm.mem)}
 	if _, err := ioctlPtr(vm.fd, kvmSetUserMemoryRegion, &r); err != nil {
 		return fmt.Errorf("kvm: set memory of %d MiB: %w", len(vm.mem)>>20, err)
 	}

@@ -248,5 +248,5 @@ func (img Image) note() []byte {
 	b = le.AppendUint32(b, img.Version)
 	b = le.AppendUint32(b, 0)
 	b = le.AppendUint64(b, uint64(hypercall.FeatureConsole))
-	return le.AppendUint64(b, uint64(hypercall.FeatureConsole))
+	return le.AppendUint64(b, uint64(hypercall.FeatureConsole|hypercall.FeatureTrapMode))
 }

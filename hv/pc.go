@@ -1,0 +1,148 @@
+package hv
+
+import (
+	"math/bits"
+	"time"
+
+	"github.com/pvrun/pvrun/hv/device"
+	"github.com/pvrun/pvrun/hypercall"
+)
+
+// pc is what a guest in trap mode finds beside its processor.
+type pc struct {
+	vm      *VM
+	bus     device.Bus
+	apic    *device.APIC
+	intr    bool // the interrupt controllers' line
+	control *device.Control
+	input   bool   // stdin is worth a try
+	signals uint64 // that the control port was given and still has
+}
+
+// Interrupt lines of a PC.
+const (
+	irqTimer = 0
+	irqCOM2  = 3
+	irqCOM1  = 4
+	irqRTC   = 8
+	irqDisk  = 14
+)
+
+func newPC(vm *VM) *pc {
+	p := &pc{vm: vm, input: true}
+	tsc := func() uint64 { return rdtsc() + vm.clock.tsc.Offset }
+	p.apic = device.NewAPIC(p, tsc, vm.clock.tsc.Hz)
+	pic := device.NewPIC(func(level bool) {
+		p.intr = level
+		p.apic.LINT0(level)
+	})
+	p.control = device.NewControl(pic.Line(hypercall.ControlIRQ))
+	p.bus = device.Bus{
+		PIC:     pic,
+		COM1:    device.NewUART(p, pic.Line(irqCOM1), serial{p, 1}),
+		COM2:    device.NewUART(p, pic.Line(irqCOM2), serial{p, 2}),
+		Control: p.control,
+	}
+	p.bus.COM2.SendOnly()
+	return p
+}
+
+// Now and Wall are the time of the devices: the guest's.
+func (p *pc) Now() int64      { return p.vm.clock.now() }
+func (p *pc) Wall() time.Time { return time.Now() }
+
+// update has the devices do what is due, and passes signals on.
+func (p *pc) update() {
+	if p.vm.kick.raised.Swap(0) != 0 || p.signals != 0 {
+		p.passSignals()
+	}
+	now := p.vm.clock.now()
+	if p.bus.Next() <= now {
+		p.bus.Update()
+	}
+	if p.apic.Next() <= now {
+		p.apic.Update()
+	}
+}
+
+// passSignals gives the control port signals that it has not, and forgets those
+// that the guest has taken.
+func (p *pc) passSignals() {
+	if p.signals != 0 && p.control.Pending() == 0 {
+		p.vm.signals.And(^p.signals)
+		p.signals = 0
+	}
+	for s := p.vm.signals.Load() &^ p.signals; s != 0; s &= s - 1 {
+		p.control.Signal(bits.TrailingZeros64(s) + 1)
+		p.signals |= s & -s
+	}
+}
+
+// next is when a device has something to do by itself, in ns.
+func (p *pc) next() int64 { return min(p.bus.Next(), p.apic.Next()) }
+
+// pending says whether an interrupt waits for the processor.
+func (p *pc) pending() bool {
+	_, ok := p.apic.Pending()
+	return ok || p.apic.ExtINT()
+}
+
+// interrupt is the vector of the interrupt that the processor takes now.
+func (p *pc) interrupt() (vector uint8, ok bool) {
+	if p.apic.ExtINT() {
+		return p.bus.PIC.Acknowledge(), true
+	}
+	if vector, ok = p.apic.Pending(); ok {
+		p.apic.Accept(vector)
+	}
+	return vector, ok
+}
+
+// exit is how the guest has ended the machine, once it has.
+func (p *pc) exit() (Exit, bool) {
+	code, signal, ok := p.control.Exit()
+	return Exit{Code: code, Signal: signal}, ok
+}
+
+// consoleReady tells the serial lines that host files are worth another try.
+func (p *pc) consoleReady(events uint32) {
+	if events&(1<<hypercall.EventConsoleIn) != 0 {
+		p.input = true
+	}
+	if events != 0 {
+		p.bus.Update()
+	}
+}
+
+// serial is the other end of a serial line: the program's streams.
+type serial struct {
+	pc     *pc
+	stream int // that takes output
+}
+
+// Write passes bytes on. What a stream refuses for good is lost on the line.
+func (s serial) Write(b []byte) int {
+	n := s.pc.vm.con.write(s.stream, [][]byte{b})
+	switch {
+	case n == failed(hypercall.EAGAIN):
+		return 0
+	case n < 0:
+		return len(b)
+	}
+	return int(n)
+}
+
+// Read is asked when the guest is ready to receive.
+func (s serial) Read(b []byte) (n int, eof bool) {
+	if !s.pc.input {
+		return 0, false
+	}
+	switch got := s.pc.vm.con.read([][]byte{b}); {
+	case got > 0:
+		return int(got), false
+	case got == failed(hypercall.EAGAIN):
+		s.pc.input = false
+		return 0, false
+	}
+	return 0, true
+}

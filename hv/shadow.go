@@ -1,0 +1,293 @@
+package hv
+
+import (
+	"errors"
+
+	"github.com/pvrun/pvrun/hypercall"
+)
+
+// shadow is what the processor translates with while a guest in trap mode
+// believes in its own page tables: a virtual TLB. It is filled on page faults
+// and emptied when the guest invalidates; it never grants more than the guest's
+// tables do, and nothing outside the guest's memory.
+//
+// Two rules are the host's own: only the image's text is executable, and text
+// is not writable. Sensitive instructions are changed in the text when it is
+// loaded, and so there are none elsewhere.
+type shadow struct {
+	guest guestTables
+	views [2]*pageTables // for virtual CPL 0, and for 3
+
+	forget func() error // makes the processor forget every translation
+}
+
+// shadowPages is how many frames tables of the shadow may take. When they are
+// used up all begin anew.
+const shadowPages = 2048
+
+// What a page fault comes to.
+type shadowOutcome int
+
+const (
+	shadowFilled shadowOutcome = iota // go on
+	shadowKnown                       // the shadow had it
+	shadowGuest                       // the guest's own fault
+)
+
+// Faults that no guest of ours can go on after.
+var (
+	errNoMemoryThere = errors.New("an address without memory behind it")
+	errTextWritten   = errors.New("the image's text was written")
+	errForeignCode   = errors.New("code outside the image's text")
+	errUpperHalf     = errors.New("an address in the upper half, where the host's own pages are")
+)
+
+// newShadow makes the tables of both views; system is mapped in each.
+func newShadow(mem *memory, guest guestTables, system frame) (*shadow, error) {
+	s := &shadow{guest: guest}
+	s.guest.text = map[frame]bool{}
+	for i := range s.views {
+		t, err := newPageTables(mem)
+		if err != nil {
+			return nil, err
+		}
+		if err := t.mapSystem(system); err != nil {
+			return nil, err
+		}
+		s.views[i] = t
+	}
+	return s, nil
+}
+
+// addText notes frames of the image's text.
+func (s *shadow) addText(first frame, n int) {
+	for i := range n {
+		s.guest.text[first+frame(i)] = true
+	}
+}
+
+func (s *shadow) view(cpl uint8) *pageTables {
+	if cpl == 3 {
+		return s.views[1]
+	}
+	return s.views[0]
+}
+
+// Marks in an entry of the shadow: the guest's page is larger than the entry's.
+const (
+	shadowLarge entry = 1 << 9  // 2 MiB
+	shadowHuge  entry = 1 << 10 // 1 GiB
+)
+
+func (tr *translation) size() entry {
+	switch {
+	case tr.leaf != nil:
+		return 0
+	case tr.huge:
+		return shadowHuge
+	}
+	return shadowLarge
+}
+
+// lowerHalf ends the addresses that the shadow maps.
+const lowerHalf = 1 << 47
+
+// fault answers a page fault at a with the processor's error code, which is of
+// CPL 3 always. For shadowGuest, code is the one that the guest is to get.
+func (s *shadow) fault(a, hw uint64, cpl uint8) (out shadowOutcome, code uint64, err error) {
+	access := hw & (faultWrite | faultExecute)
+	if cpl == 3 {
+		access |= faultUser
+	}
+	tr, code, ok := s.guest.walk(a, access)
+	switch {
+	case !ok && !s.guest.nxe:
+		return shadowGuest, code &^ faultExecute, nil
+	case !ok:
+		return shadowGuest, code, nil
+	case a >= lowerHalf:
+		return 0, 0, errUpperHalf
+	case !s.guest.has(tr.frame):
+		return 0, 0, errNoMemoryThere
+	case access&faultWrite != 0 && s.guest.text[frame(tr.frame)]:
+		return 0, 0, errTextWritten
+	case access&faultExecute != 0 && !s.guest.text[frame(tr.frame)]:
+		return 0, 0, errForeignCode
+	}
+	out, err = s.fill(s.view(cpl), a, &tr)
+	return out, 0, err
+}
+
+// fill takes one translation in, and its neighbours with it that the guest has
+// marked as accessed: a processor may have those in its TLB, too.
+func (s *shadow) fill(t *pageTables, a uint64, tr *translation) (shadowOutcome, error) {
+	e := t.slot(a, true)
+	if e == nil {
+		if err := s.restart(); err != nil {
+			return 0, err
+		}
+		if e = t.slot(a, true); e == nil {
+			return 0, errTooSmall
+		}
+	}
+	v := s.entry(t, frame(tr.frame), tr.rights) | tr.size()
+	old := e.load()
+	if old == v {
+		return shadowKnown, nil
+	}
+	e.store(v)
+	if old&ptePresent != 0 && (old.frame() != v.frame() || old&^v&pteWrite != 0 || v&^old&pteNX != 0) {
+		t.voided(old.frame()) // the guest has changed its tables and not said so
+		if err := t.invalidate(); err != nil {
+			return 0, err
+		}
+	}
+	s.fillNear(t, tableOf(e), tr)
+	return shadowFilled, nil
+}
+
+// entry is the shadow's entry for a page with rights.
+func (s *shadow) entry(t *pageTables, f frame, rights entry) entry {
+	v := entry(f.gpa()) | ptePresent | pteUser | pteUsed | rights&pteGlobal
+	writable := rights&pteWrite != 0 || !s.guest.wp && t == s.views[0]
+	if writable && rights&pteDirty != 0 && !s.guest.text[f] {
+		v |= pteWrite
+	}
+	if rights&pteNX != 0 || !s.guest.text[f] {
+		v |= pteNX
+	}
+	return v
+}
+
+// fillNear fills what is empty in one table of the shadow.
+func (s *shadow) fillNear(t *pageTables, to *[512]entry, tr *translation) {
+	for i := range to {
+		if to[i].load() != 0 {
+			continue
+		}
+		f, rights := tr.first+uint64(i), tr.rights
+		if tr.leaf != nil {
+			v := tr.leaf[i].load()
+			if v&(ptePresent|pteAccessed) != ptePresent|pteAccessed || v&s.guest.reserved(1, v) != 0 {
+				continue
+			}
+			f = s.guest.frameOf(uint64(v))
+			rights = tr.above&(v|^(pteWrite|pteUser)) | v&(pteNX|pteGlobal|pteDirty)
+		}
+		if s.guest.has(f) && (rights&pteUser != 0 || t == s.views[0]) {
+			to[i].store(s.entry(t, frame(f), rights) | tr.size())
+		}
+	}
+}
+
+// invalidatePage drops what is known of one page, whatever its size.
+func (s *shadow) invalidatePage(a uint64) error {
+	if a >= lowerHalf {
+		return nil
+	}
+	for _, t := range s.views {
+		e := t.slot(a, false)
+		if e == nil {
+			continue
+		}
+		switch v := e.load(); {
+		case v&shadowHuge != 0:
+			return s.flush(true)
+		case v&shadowLarge != 0:
+			for i := range tableOf(e) {
+				t.drop(&tableOf(e)[i], shadowLarge)
+			}
+		default:
+			t.drop(e, ptePresent)
+		}
+		if err := t.invalidate(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drop takes an entry of the shadow away that has one of the bits.
+func (t *pageTables) drop(e *entry, bits entry) {
+	if v := e.load(); v&bits != 0 {
+		e.store(0)
+		t.voided(v.frame())
+	}
+}
+
+// flush drops everything, or everything but global pages.
+func (s *shadow) flush(global bool) error {
+	dropped := false
+	for _, t := range s.views {
+		t.eachTable(func(_ frame, table *[512]entry) {
+			for i := range table {
+				if v := table[i].load(); v != 0 && (global || v&pteGlobal == 0) {
+					table[i].store(0)
+					dropped = true
+				}
+			}
+		})
+	}
+	if !dropped {
+		return nil
+	}
+	return s.forget()
+}
+
+// restart gives all tables back but the roots.
+func (s *shadow) restart() error {
+	var used []frame
+	for _, t := range s.views {
+		t.eachTable(func(f frame, _ *[512]entry) { used = append(used, f) })
+		used = append(used, t.upperTables()...)
+		clear(t.mem.entries(t.root)[:256])
+	}
+	if err := s.forget(); err != nil {
+		return err
+	}
+	mem := s.views[0].mem
+	for _, f := range used {
+		clear(mem.page(f))
+		mem.release(f)
+	}
+	return nil
+}
+
+// eachTable calls f for each last-level table of the lower half.
+func (t *pageTables) eachTable(f func(at frame, table *[512]entry)) {
+	t.eachBelow(t.root, 4, func(at frame, level int) {
+		if level == 1 {
+			f(at, t.mem.entries(at))
+		}
+	})
+}
+
+// upperTables are the tables of the lower half between the root and the last
+// level.
+func (t *pageTables) upperTables() (list []frame) {
+	t.eachBelow(t.root, 4, func(at frame, level int) {
+		if level > 1 {
+			list = append(list, at)
+		}
+	})
+	return list
+}
+
+// eachBelow calls f for the tables below one, which are in the lower half.
+func (t *pageTables) eachBelow(at frame, level int, f func(at frame, level int)) {
+	table := t.mem.entries(at)[:]
+	if level == 4 {
+		table = table[:256]
+	}
+	for i := range table {
+		if v := table[i].load(); v&ptePresent != 0 {
+			f(v.frame(), level-1)
+			if level > 2 {
+				t.eachBelow(v.frame(), level-1, f)
+			}
+		}
+	}
+}
+
+// root is where the processor begins to translate at a virtual CPL.
+func (s *shadow) root(cpl uint8) hypercall.GPA { return s.view(cpl).root.gpa() }

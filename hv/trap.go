@@ -1,0 +1,288 @@
+package hv
+
+import (
+	"errors"
+
+	"github.com/pvrun/pvrun/hv/device"
+	"github.com/pvrun/pvrun/hv/emulate"
+	"github.com/pvrun/pvrun/hv/engine"
+	"github.com/pvrun/pvrun/hypercall"
+	"github.com/pvrun/pvrun/internal/sensitive"
+)
+
+// trapGuest is a guest that believes to have a bare machine. Its privileged
+// instructions trap and are emulated on a virtual CPU; its page tables are
+// shadowed; its ports and model-specific registers are devices.
+type trapGuest struct {
+	*vcpu
+	cpu    emulate.CPU
+	shadow *shadow
+	sites  map[uint64]sensitive.Site // what was patched, by address
+	pc     *pc
+	look   int64 // the time at which the tick has it come out
+	failed error // on the Bus; the machine ends
+}
+
+// Exceptions that mean something to the host (Intel SDM volume 3A, "Exception
+// and Interrupt Reference").
+const (
+	vectorNMI         = 2
+	vectorBreakpoint  = 3
+	vectorInvalid     = 6
+	vectorDoubleFault = 8
+	vectorProtection  = 13
+	vectorPageFault   = 14
+	vectorMachine     = 18
+)
+
+func newTrapGuest(c *vcpu) *trapGuest {
+	g := &trapGuest{vcpu: c, shadow: c.vm.shadow, sites: c.vm.sites}
+	cr0, cr4, efer, xcr0 := c.hw.ControlRegisters()
+	g.cpu = emulate.CPU{
+		CR0: cr0, CR3: g.shadow.guest.cr3, CR4: cr4, EFER: efer, XCR0: xcr0,
+		CR4Offered: cr4 | cr4Offered, PAT: patReset,
+		CS: hypercall.BootCS, SS: hypercall.BootSS,
+	}
+	g.pc = newPC(c.vm)
+	return g
+}
+
+const (
+	// cr4Offered is VME to MCE and PGE without TSD, which would have RDTSC
+	// trapped (Intel SDM volume 3A, "Control Registers").
+	cr4Offered = 1<<3 | 1<<4 | 1<<5 | 1<<6 | 1<<7
+	// patReset is IA32_PAT after reset (Intel SDM volume 3A, "Programming the
+	// PAT").
+	patReset = 0x0007040600070406
+)
+
+// Reasons of trap mode's own.
+const (
+	reasonShadow    = "fault.page.shadow" // the shadow is filled; the guest knows nothing of it
+	reasonGuestPage = "fault.page.guest"  // the guest's tables refuse
+)
+
+// enter lets the devices do what is due, and interrupts the guest if it can be.
+func (g *trapGuest) enter() error {
+	g.pc.update()
+	if g.cpu.Interruptible(g.hw.Regs()) {
+		if vector, ok := g.pc.interrupt(); ok {
+			if err := g.cpu.Interrupt(g.hw.Regs(), vector, g); err != nil {
+				return g.fault("%v while interrupt %d is delivered", err, vector)
+			}
+			if err := g.done(); err != nil {
+				return err
+			}
+		}
+	}
+	return g.lookAgain()
+}
+
+// lookAgain has a guest that runs on come out when a device has something to do.
+func (g *trapGuest) lookAgain() error {
+	next, now := g.pc.next(), g.vm.clock.now()
+	if g.cpu.IF && g.pc.pending() {
+		next = now // held back for one instruction, which has to be given its time
+	}
+	if next == g.look {
+		return nil
+	}
+	g.look = next
+	return g.tick.by(max(next-now, shortLook))
+}
+
+// shortLook is how long a guest runs at least before it is made to come out, in
+// ns: long enough for it to get somewhere.
+const shortLook = 20_000
+
+func (g *trapGuest) exit(e engine.Exit) (reason string, exit Exit, err error) {
+	switch e.Reason {
+	case engine.Hypercall:
+		call := hypercall.Call(g.hw.Regs().RAX)
+		return callReason(call), Exit{}, g.hypercall(call)
+	case engine.Exception:
+		reason, err = g.exception(e)
+		if exit, ok := g.pc.exit(); ok && err == nil {
+			return reason, exit, errDone
+		}
+		return reason, Exit{}, err
+	}
+	g.vm.clock.adjust()
+	g.pc.consoleReady(g.vm.con.poll())
+	return e.Reason.String(), Exit{}, nil
+}
+
+// hypercall answers the calls for which a PC has no device.
+func (g *trapGuest) hypercall(call hypercall.Call) error {
+	r := g.hw.Regs()
+	if !g.hw.FromHypercallPage() {
+		return g.fault("hypercall from outside the hypercall page")
+	}
+	a := callArgs{r.RDI, r.RSI, r.RDX, r.R10, r.R8, r.R9}
+	result := failed(hypercall.ENOSYS)
+	switch call {
+	case hypercall.CallCrash:
+		return g.fault("%s", g.vm.crashText(a))
+	case hypercall.CallHostFile:
+		result = g.vm.hostFile(a)
+	}
+	r.RAX = uint64(result)
+	g.hw.RegsChanged()
+	return nil
+}
+
+func (g *trapGuest) exception(e engine.Exit) (reason string, err error) {
+	switch e.Vector {
+	case vectorPageFault:
+		return g.pageFault(e)
+	case vectorBreakpoint, vectorInvalid, vectorProtection:
+		return g.instruction(e)
+	case vectorNMI, vectorDoubleFault, vectorMachine:
+		return reasonException, g.fault("%s", exceptionText(e))
+	}
+	return reasonException, g.reflect(e)
+}
+
+// reflect has the guest handle an exception of its own.
+func (g *trapGuest) reflect(e engine.Exit) error {
+	return g.deliver(emulate.Exception{
+		Vector: e.Vector, Error: e.Error, HasError: hasErrorCode(e.Vector), CR2: e.CR2,
+	})
+}
+
+// hasErrorCode says whether a vector's frame has an error code (Intel SDM volume
+// 3A, table "Protected-Mode Exceptions and Interrupts").
+func hasErrorCode(vector uint8) bool {
+	switch vector {
+	case 8, 10, 11, 12, 13, 14, 17, 21:
+		return true
+	}
+	return false
+}
+
+func (g *trapGuest) deliver(x emulate.Exception) error {
+	if err := g.cpu.Deliver(g.hw.Regs(), x, g); err != nil {
+		return g.fault("%v after exception %d", err, x.Vector)
+	}
+	return g.done()
+}
+
+// done ends a change of the virtual CPU's state.
+func (g *trapGuest) done() error {
+	g.hw.RegsChanged()
+	err := g.failed
+	g.failed = nil
+	return err
+}
+
+func (g *trapGuest) pageFault(e engine.Exit) (reason string, err error) {
+	out, code, err := g.shadow.fault(e.CR2, e.Error, g.cpu.CPL)
+	switch {
+	case err != nil:
+		return reasonShadow, g.refuse(err, e.CR2)
+	case out == shadowGuest:
+		return reasonGuestPage, g.deliver(emulate.Exception{Vector: vectorPageFault, Error: code, HasError: true, CR2: e.CR2})
+	case out == shadowKnown && g.again.tooOften(e.CR2, g.hw.Regs().RIP):
+		return reasonShadow, g.fault("%s again and again", exceptionText(e))
+	}
+	return reasonShadow, nil
+}
+
+// refuse ends the machine for an address that the shadow does not map.
+func (g *trapGuest) refuse(err error, a uint64) error {
+	var host *HostError
+	if errors.As(err, &host) || errors.Is(err, ErrMemory) {
+		return err
+	}
+	return g.fault("%v: %#x", err, a)
+}
+
+// instruction emulates one that trapped, or that was made to.
+func (g *trapGuest) instruction(e engine.Exit) (reason string, err error) {
+	r := g.hw.Regs()
+	var fetched [15]byte
+	code := fetched[:0]
+	if site, ok := g.patched(e.Vector); ok {
+		code = site.Code()
+		r.RIP = site.Addr
+	} else if e.Vector == vectorBreakpoint {
+		return reasonException, g.reflect(e)
+	} else {
+		code = g.fetch(fetched[:])
+	}
+	fault := emulate.Exception{Vector: e.Vector, Error: e.Error, HasError: e.Vector == vectorProtection}
+	res := g.cpu.Step(r, code, fault, g)
+	reason = res.Name
+	if res.IO {
+		reason = device.Name(res.Port, res.Write)
+	}
+	switch {
+	case res.Refused != "":
+		return reason, g.fault("%s", res.Refused)
+	case res.Exception != nil:
+		return reason, g.deliver(*res.Exception)
+	}
+	if err := g.done(); err != nil {
+		return reason, err
+	}
+	if res.After != nil {
+		return reason, g.deliver(*res.After)
+	}
+	if res.Halt {
+		return reason, g.halt(res.WakeMasked)
+	}
+	return reason, nil
+}
+
+// patched is the instruction that stood where an exception has come from.
+func (g *trapGuest) patched(vector uint8) (site sensitive.Site, ok bool) {
+	at := g.hw.Regs().RIP
+	switch vector {
+	case vectorProtection:
+		return site, false
+	case vectorBreakpoint:
+		at--
+	}
+	site, ok = g.sites[at]
+	return site, ok
+}
+
+// fetch copies the code at RIP, as far as it is there.
+func (g *trapGuest) fetch(b []byte) []byte {
+	at := g.hw.Regs().RIP
+	n := min(len(b), int(pageSize-at%pageSize))
+	if g.ReadMemory(at, b[:n], emulate.Execute, g.cpu.CPL) != nil {
+		return b[:0]
+	}
+	if n < len(b) && g.ReadMemory(at+uint64(n), b[n:], emulate.Execute, g.cpu.CPL) == nil {
+		n = len(b)
+	}
+	g.failed = nil // what lies behind the last instruction's end is nobody's fault
+	return b[:n]
+}
+
+// halt waits for an interrupt.
+func (g *trapGuest) halt(wakeMasked bool) error {
+	if !g.cpu.IF && !wakeMasked {
+		return g.fault("the processor was halted with interrupts disabled")
+	}
+	g.vm.clock.adjust()
+	for !g.vm.stop.Load() {
+		g.pc.update()
+		if g.pc.pending() {
+			break
+		}
+		left := min(g.pc.next()-g.vm.clock.now(), maxWait)
+		if left >= adjustEvery {
+			g.vm.clock.straighten()
+		}
+		events, err := g.wait(max(left, 0))
+		if err != nil {
+			return err
+		}
+		g.pc.consoleReady(events)
+	}
+	g.vm.clock.adjust()
+	g.look = 0
+	return g.tick.resume()
+}
