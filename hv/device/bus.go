@@ -25,6 +25,7 @@ const (
 // there.
 type Bus struct {
 	PIC        *PIC
+	PIT        *PIT
 	COM1, COM2 *UART
 	Control    *Control
 }
@@ -57,6 +58,8 @@ func (b *Bus) at(port uint16) ports {
 	switch port {
 	case pic1Command, pic1Data, pic2Command, pic2Data, elcr1, elcr2:
 		return either(b.PIC)
+	case pit0, pit0 + 1, pit0 + 2, pitControl, systemPort:
+		return either(b.PIT)
 	}
 	switch port &^ 7 {
 	case com1:
@@ -118,6 +121,9 @@ func (b *Bus) outWide(port uint16, size int, v uint32) bool {
 
 // active are the devices that do something by themselves.
 func (b *Bus) active(f func(next func() int64, update func())) {
+	if b.PIT != nil {
+		f(b.PIT.Next, b.PIT.Update)
+	}
 	for _, u := range []*UART{b.COM1, b.COM2} {
 		if u != nil {
 			f(u.Next, u.Update)
