@@ -39,6 +39,7 @@ func newPC(vm *VM) *pc {
 	p.control = device.NewControl(pic.Line(hypercall.ControlIRQ))
 	p.bus = device.Bus{
 		PIC:     pic,
+		PIT:     device.NewPIT(p, pic.Line(irqTimer)),
 		COM1:    device.NewUART(p, pic.Line(irqCOM1), serial{p, 1}),
 		COM2:    device.NewUART(p, pic.Line(irqCOM2), serial{p, 2}),
 		Control: p.control,
@@ -56,11 +57,11 @@ func (p *pc) update() {
 	if p.vm.kick.raised.Swap(0) != 0 || p.signals != 0 {
 		p.passSignals()
 	}
-	now := p.vm.clock.now()
-	if p.bus.Next() <= now {
+	// Next is asked first: for what is due already it may be the time now.
+	if next := p.bus.Next(); next <= p.vm.clock.now() {
 		p.bus.Update()
 	}
-	if p.apic.Next() <= now {
+	if next := p.apic.Next(); next <= p.vm.clock.now() {
 		p.apic.Update()
 	}
 }
