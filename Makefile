@@ -87,7 +87,7 @@ lint: ## staticcheck finds nothing
 	cd images && $(GO) run $(STATIC) ./...
 
 golden: ## write the golden files anew; look at the difference before you commit it
-	$(GO) test -count=1 ./cmd/pvrun ./hypercall ./test/conformance ./test/e2e -update
+	$(GO) test -count=1 ./cmd/pvrun ./hypercall ./internal/compare ./test/conformance ./test/e2e -update
 
 check: lint test ## what must pass before a commit
 

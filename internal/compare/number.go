@@ -1,0 +1,88 @@
+package compare
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// exitsText is a number of exits for people.
+func exitsText(v float64) string {
+	switch {
+	case math.Abs(v) < 1e-9:
+		return "0"
+	case math.Abs(v) < None:
+		return fmt.Sprintf("<%v", None)
+	}
+	return number(v)
+}
+
+// number has three digits or more, and a comma after each three of a large one.
+func number(v float64) string {
+	switch a := math.Abs(v); {
+	case a >= 99.95:
+		return group(strconv.FormatFloat(math.Round(v), 'f', 0, 64))
+	case a >= 9.995:
+		return trimZeros(strconv.FormatFloat(v, 'f', 1, 64))
+	case a >= 0.9995:
+		return trimZeros(strconv.FormatFloat(v, 'f', 2, 64))
+	}
+	return trimZeros(strconv.FormatFloat(v, 'f', 3, 64))
+}
+
+func trimZeros(s string) string {
+	s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
+	if s == "-0" {
+		return "0"
+	}
+	return s
+}
+
+func group(s string) string {
+	sign := ""
+	if s[0] == '-' {
+		sign, s = "-", s[1:]
+	}
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return sign + s
+}
+
+// timeText is a time for people, of ns.
+func timeText(ns float64) string {
+	for _, u := range []struct {
+		least float64
+		unit  string
+	}{{999.5e6, "s"}, {999.5e3, "ms"}, {999.5, "µs"}} {
+		if math.Abs(ns) >= u.least {
+			return number(ns/(u.least/0.9995)) + " " + u.unit
+		}
+	}
+	return number(ns) + " ns"
+}
+
+// ratioText is a ratio with its spread.
+func ratioText(s *Spread) string {
+	if s == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%s (%s to %s)", times(s.Value), number(s.Min), number(s.Max))
+}
+
+func times(v float64) string { return number(v) + "x" }
+
+// rangeText is the least and the greatest value.
+func (s Spread) rangeText(text func(float64) string) string {
+	return text(s.Min) + " to " + text(s.Max)
+}
+
+// plural is a number of things.
+func plural(v float64, thing string) string {
+	text := exitsText(v)
+	if text == "1" {
+		return "1 " + thing
+	}
+	return text + " " + thing + "s"
+}

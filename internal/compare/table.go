@@ -1,0 +1,146 @@
+package compare
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// WriteTable writes the report for a terminal.
+func (r *Report) WriteTable(w io.Writer) error {
+	t := &table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
+	t.line("%s", r.about())
+	r.operations(t)
+	r.compared(t)
+	r.byReason(t)
+	r.bounds(t)
+	for _, s := range r.Summary {
+		t.line("")
+		t.wrap(s)
+	}
+	return t.w.Flush()
+}
+
+// about names what was measured and where.
+func (r *Report) about() string {
+	runs := fmt.Sprintf("%d runs", r.Runs)
+	if r.Runs == 1 {
+		runs = "1 run"
+	}
+	return fmt.Sprintf("pvrun %s, engine %s, back end %s; %s of each; %d x %s, Linux %s",
+		r.Pvrun, r.Engine, r.Backend, runs, r.CPUs, r.CPU, r.Kernel)
+}
+
+// table writes lines and, between them, tables whose columns are aligned.
+type table struct{ w *tabwriter.Writer }
+
+func (t *table) line(format string, args ...any) {
+	t.w.Flush() // columns end here
+	fmt.Fprintf(t.w, format+"\n", args...)
+	t.w.Flush()
+}
+
+func (t *table) row(cells ...string) { fmt.Fprintln(t.w, strings.Join(cells, "\t")) }
+
+// title begins a table.
+func (t *table) title(text string, columns ...string) {
+	t.line("\n%s", text)
+	t.row(columns...)
+}
+
+// wrap writes a paragraph.
+func (t *table) wrap(text string) {
+	const width = 96
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		if line != "" && len(line)+1+len(word) > width {
+			t.line("%s", line)
+			line = ""
+		}
+		line += " " + word
+		line = strings.TrimPrefix(line, " ")
+	}
+	t.line("%s", line)
+}
+
+func (r *Report) operations(t *table) {
+	t.title("One operation. KERNEL is the kernel's own count of all exits, FEWEST what theory allows.",
+		"WORKLOAD", "MODE", "OPERATIONS", "EXITS/OP", "KERNEL/OP", "FEWEST", "NS/OP", "(RUNS)", "HOST CPU NS/OP", "GUEST CPU NS/OP")
+	for _, w := range r.Workloads {
+		for _, m := range w.Modes {
+			v := m.PerOp
+			t.row(w.Name, m.Mode, group(fmt.Sprint(w.Ops)), exitsText(v.Exits.Value), optional(v.KernelExits), m.fewest(),
+				number(v.NS.Value), "("+v.NS.rangeText(number)+")", number(v.HostCPU.Value), number(v.GuestCPU.Value))
+		}
+	}
+}
+
+func (m *ModeResult) fewest() string {
+	if m.Fewest == nil {
+		return "-"
+	}
+	return number(m.Fewest.Exits)
+}
+
+// optional is a number of exits that may not be known.
+func optional(s *Spread) string {
+	if s == nil {
+		return "-"
+	}
+	return exitsText(s.Value)
+}
+
+func (r *Report) compared(t *table) {
+	begun := false
+	for _, w := range r.Workloads {
+		for _, m := range w.Modes {
+			if m.Ratio == nil {
+				continue
+			}
+			if !begun {
+				t.title("Ratio to pv: the median of the runs (least to greatest); - where pv takes none.",
+					"WORKLOAD", "MODE", "EXITS", "KERNEL", "TIME", "CPU")
+				begun = true
+			}
+			t.row(w.Name, m.Mode+"/pv", ratioText(m.Ratio.Exits), ratioText(m.Ratio.KernelExits), ratioText(m.Ratio.NS), ratioText(m.Ratio.CPU))
+		}
+	}
+}
+
+func (r *Report) byReason(t *table) {
+	t.title("Exits by reason. HANDLER is the time that pvrun spent on the answer.",
+		"WORKLOAD", "MODE", "REASON", "EXITS/OP", "EXITS/RUN", "HANDLER NS/OP")
+	for _, w := range r.Workloads {
+		for _, m := range w.Modes {
+			line := func(name string, exits, ns float64) {
+				t.row(w.Name, m.Mode, name, exitsText(exits), number(exits*float64(w.Ops)), number(ns))
+			}
+			for _, x := range m.Reasons {
+				if !isNone(x.Exits) {
+					line(x.Name, x.Exits, x.NS)
+				}
+			}
+			isSmall := func(x Reason) bool { return isNone(x.Exits) }
+			if exits, ns, n := m.sum(isSmall); n > 0 {
+				line(othersText(n), exits, ns)
+			}
+		}
+	}
+}
+
+func (r *Report) bounds(t *table) {
+	begun := false
+	for _, w := range r.Workloads {
+		for _, m := range w.Modes {
+			if m.Fewest == nil {
+				continue
+			}
+			if !begun {
+				t.title("The fewest exits that theory allows.", "WORKLOAD", "MODE", "EXITS", "WHY")
+				begun = true
+			}
+			t.row(w.Name, m.Mode, number(m.Fewest.Exits), m.Fewest.Why)
+		}
+	}
+}
