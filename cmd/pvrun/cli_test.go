@@ -53,6 +53,7 @@ func TestHelp(t *testing.T) {
 	for name, args := range map[string][]string{
 		"help": {"--help"}, "help-build": {"build", "--help"}, "help-run": {"run", "--help"},
 		"help-test": {"test", "--help"}, "help-exec": {"exec", "--help"}, "help-env": {"env", "--help"},
+		"help-compare": {"compare", "--help"},
 		"help-inspect": {"inspect", "--help"}, "help-doctor": {"doctor", "--help"},
 	} {
 		code, stdout, stderr := pvrunCommand(t, args...)

@@ -80,7 +80,7 @@ func (f *fake) Run(_ context.Context, j Job) (s Sample, err error) {
 // images makes the fake know a program by its image.
 func images() map[string]string {
 	list := map[string]string{}
-	for _, w := range Workloads {
+	for _, w := range Workloads() {
 		list[w.Program] = w.Program
 	}
 	return list
@@ -239,7 +239,7 @@ func TestJobs(t *testing.T) {
 func TestRunFails(t *testing.T) {
 	list, _ := Select([]string{"clock"})
 	cfg := Config{Workloads: list, Images: images(), Modes: Modes, Runs: 1, Runner: &fake{err: errors.New("no machine")}, Progress: io.Discard}
-	if _, err := Run(context.Background(), cfg); err == nil || err.Error() != "clock: in mode pv: no machine" {
+	if _, err := Run(context.Background(), cfg); err == nil || err.Error() != "compare clock: in mode pv: no machine" {
 		t.Errorf("got %v", err)
 	}
 	cfg.Runner = liar{}
@@ -276,7 +276,7 @@ func TestSelect(t *testing.T) {
 
 // Each workload says all that a page shows of it.
 func TestWorkloadsAreWhole(t *testing.T) {
-	for _, w := range Workloads {
+	for _, w := range Workloads() {
 		for _, mode := range Modes {
 			if b, ok := w.Fewest[mode]; !ok || b.Why == "" || b.Exits < 0 {
 				t.Errorf("%s: no reason for the fewest exits in %s", w.Name, mode)

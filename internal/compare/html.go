@@ -4,7 +4,6 @@ import (
 	"cmp"
 	_ "embed"
 	"fmt"
-	"html"
 	"io"
 	"maps"
 	"slices"
@@ -14,7 +13,14 @@ import (
 //go:embed page.css
 var css string
 
-func escape(s string) string { return html.EscapeString(s) }
+// escape makes text of s, inside and outside of attributes. Package html would
+// do it too, and would set up something at each start of pvrun.
+func escape(s string) string {
+	for _, x := range [][2]string{{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {`"`, "&#34;"}, {"'", "&#39;"}} {
+		s = strings.ReplaceAll(s, x[0], x[1])
+	}
+	return s
+}
 
 // page is an HTML page being written.
 type page struct {

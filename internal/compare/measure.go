@@ -28,7 +28,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		m, err := cfg.measure(ctx, w)
 		if err != nil {
 			fmt.Fprintln(cfg.Progress)
-			return nil, fmt.Errorf("%s: %w", w.Name, err)
+			return nil, fmt.Errorf("compare %s: %w", w.Name, err)
 		}
 		fmt.Fprintf(cfg.Progress, " %.1f s\n", time.Since(begun).Seconds())
 		r.add(w, m)

@@ -18,7 +18,7 @@ func TestPrograms(t *testing.T) {
 	b.WriteString("The sources of the workloads, copied from images/ by `make golden`.\n" +
 		"-- go.mod --\nmodule github.com/pvrun/pvrun/images\n\ngo 1.26.0\n")
 	dirs := []string{"internal/ops"}
-	for _, w := range Workloads {
+	for _, w := range Workloads() {
 		if !slices.Contains(dirs, w.Program) {
 			dirs = append(dirs, w.Program)
 		}
@@ -69,7 +69,7 @@ func TestUnpack(t *testing.T) {
 			t.Errorf("%s: %v, got\n%s", name, err, got)
 		}
 	}
-	for _, w := range Workloads {
+	for _, w := range Workloads() {
 		if _, err := os.Stat(filepath.Join(dir, w.Program, "main.go")); err != nil {
 			t.Error(err)
 		}

@@ -34,83 +34,86 @@ type Bound struct {
 	Why   string  `json:"why"`
 }
 
-// Workloads are those that are built in. The bounds take a processor that exits
+// Workloads returns those that are built in. The bounds take a processor that exits
 // at each privileged instruction, and a kernel that needs no instruction more
 // than the operation demands: what is measured above them is what kernels do
-// besides, above all switching interrupts off and on.
-var Workloads = []Workload{
-	{
-		Name: "boot", Program: "hello", Operation: "one machine, from nothing to its end",
-		About: "A whole machine: it is made, loaded, starts Go, prints a line and ends.",
-		Fewest: map[string]Bound{
-			PV:   {2, "one call prints the line, one ends the machine; memory can be mapped before the start"},
-			Trap: {5, "the line goes out through a FIFO of 16 bytes, so twice a look at the line status and one REP OUTSB; one OUT ends the machine"},
+// besides, above all switching interrupts off and on. It is no variable, which
+// every start of pvrun would have to set up.
+func Workloads() []Workload {
+	return []Workload{
+		{
+			Name: "boot", Program: "hello", Operation: "one machine, from nothing to its end",
+			About: "A whole machine: it is made, loaded, starts Go, prints a line and ends.",
+			Fewest: map[string]Bound{
+				PV:   {2, "one call prints the line, one ends the machine; memory can be mapped before the start"},
+				Trap: {5, "the line goes out through a FIFO of 16 bytes, so twice a look at the line status and one REP OUTSB; one OUT ends the machine"},
+			},
 		},
-	},
-	{
-		Name: "clock", Program: "clock", Ops: 2_000_000, Operation: "one time.Now",
-		About: "Reading the time. RDTSC is not privileged and the clock's parameters lie in memory, so no mode needs the host.",
-		Fewest: map[string]Bound{
-			PV:   {0, "RDTSC, and parameters in a page that the host writes"},
-			Trap: {0, "RDTSC, whose rate has been measured once"},
+		{
+			Name: "clock", Program: "clock", Ops: 2_000_000, Operation: "one time.Now",
+			About: "Reading the time. RDTSC is not privileged and the clock's parameters lie in memory, so no mode needs the host.",
+			Fewest: map[string]Bound{
+				PV:   {0, "RDTSC, and parameters in a page that the host writes"},
+				Trap: {0, "RDTSC, whose rate has been measured once"},
+			},
 		},
-	},
-	{
-		Name: "timer", Program: "timer", Ops: 1000, Operation: "one sleep of 1 ms",
-		About: "Sleeping with nothing else to do: the processor has to wait for a timer. A sleep lasts as long in any mode, so look at exits and CPU time.",
-		Fewest: map[string]Bound{
-			PV:   {1, "one call that waits until a deadline"},
-			Trap: {5, "WRMSR sets the timer, STI lets its interrupt in, HLT waits, WRMSR acknowledges, IRETQ returns"},
+		{
+			Name: "timer", Program: "timer", Ops: 1000, Operation: "one sleep of 1 ms",
+			About: "Sleeping with nothing else to do: the processor has to wait for a timer. A sleep lasts as long in any mode, so look at exits and CPU time.",
+			Fewest: map[string]Bound{
+				PV:   {1, "one call that waits until a deadline"},
+				Trap: {5, "WRMSR sets the timer, STI lets its interrupt in, HLT waits, WRMSR acknowledges, IRETQ returns"},
+			},
 		},
-	},
-	{
-		Name: "threads", Program: "threads", Ops: 20_000, Operation: "one round trip between two threads",
-		About: "Two threads wake each other by futex. A kernel switches them by changing stack and FS base, neither of which needs a privileged instruction.",
-		Fewest: map[string]Bound{
-			PV:   {0, "stack and thread pointer are the guest's own"},
-			Trap: {0, "WRFSBASE is not privileged; with one processor a switch needs no lock but the kernel's own"},
+		{
+			Name: "threads", Program: "threads", Ops: 20_000, Operation: "one round trip between two threads",
+			About: "Two threads wake each other by futex. A kernel switches them by changing stack and FS base, neither of which needs a privileged instruction.",
+			Fewest: map[string]Bound{
+				PV:   {0, "stack and thread pointer are the guest's own"},
+				Trap: {0, "WRFSBASE is not privileged; with one processor a switch needs no lock but the kernel's own"},
+			},
 		},
-	},
-	{
-		Name: "paging-4k", Program: "paging", Ops: 2000, Operation: "map, touch, protect and unmap one page of 4 KiB",
-		About: "Memory by the page. In pv the host owns the page tables; in trap the guest does, and the host keeps a shadow of them.",
-		Fewest: map[string]Bound{
-			PV:   {2, "one call to protect, one to unmap; what was not there before can be mapped ahead"},
-			Trap: {3, "one fault fills the shadow table; an INVLPG each to protect and to unmap"},
+		{
+			Name: "paging-4k", Program: "paging", Ops: 2000, Operation: "map, touch, protect and unmap one page of 4 KiB",
+			About: "Memory by the page. In pv the host owns the page tables; in trap the guest does, and the host keeps a shadow of them.",
+			Fewest: map[string]Bound{
+				PV:   {2, "one call to protect, one to unmap; what was not there before can be mapped ahead"},
+				Trap: {3, "one fault fills the shadow table; an INVLPG each to protect and to unmap"},
+			},
 		},
-	},
-	{
-		Name: "paging-2m", Program: "paging", Args: []string{"2097152"}, Ops: 50, Operation: "map, touch, protect and unmap 2 MiB, page by page",
-		About: "The same in one step of 512 pages, each of which is written to: batches and large pages pay.",
-		Fewest: map[string]Bound{
-			PV:   {2, "as for one page: a call takes any number of them"},
-			Trap: {3, "as for one page, with a shadow that is filled a table at a time and one write of CR3 in place of INVLPGs"},
+		{
+			Name: "paging-2m", Program: "paging", Args: []string{"2097152"}, Ops: 50, Operation: "map, touch, protect and unmap 2 MiB, page by page",
+			About: "The same in one step of 512 pages, each of which is written to: batches and large pages pay.",
+			Fewest: map[string]Bound{
+				PV:   {2, "as for one page: a call takes any number of them"},
+				Trap: {3, "as for one page, with a shadow that is filled a table at a time and one write of CR3 in place of INVLPGs"},
+			},
 		},
-	},
-	{
-		Name: "gc", Program: "gc", Ops: 200, Operation: "1 MiB allocated, with 8 MiB in use and a limit of 24 MiB",
-		About: "The garbage collector under pressure. It works inside the program's memory, and needs the host only when memory is given back and taken again.",
-		Fewest: map[string]Bound{
-			PV:   {0, "the heap can stay as it is"},
-			Trap: {0, "the heap can stay as it is"},
+		{
+			Name: "gc", Program: "gc", Ops: 200, Operation: "1 MiB allocated, with 8 MiB in use and a limit of 24 MiB",
+			About: "The garbage collector under pressure. It works inside the program's memory, and needs the host only when memory is given back and taken again.",
+			Fewest: map[string]Bound{
+				PV:   {0, "the heap can stay as it is"},
+				Trap: {0, "the heap can stay as it is"},
+			},
 		},
-	},
-	{
-		Name: "console", Program: "console", Ops: 10_000, Operation: "one line of 80 bytes, written at once",
-		About: "Printing. A call takes a line as a whole; a serial port takes bytes, 16 of them at a time.",
-		Fewest: map[string]Bound{
-			PV:   {1, "one call"},
-			Trap: {10, "five fillings of the FIFO, each a look at the line status and one REP OUTSB"},
+		{
+			Name: "console", Program: "console", Ops: 10_000, Operation: "one line of 80 bytes, written at once",
+			About: "Printing. A call takes a line as a whole; a serial port takes bytes, 16 of them at a time.",
+			Fewest: map[string]Bound{
+				PV:   {1, "one call"},
+				Trap: {10, "five fillings of the FIFO, each a look at the line status and one REP OUTSB"},
+			},
 		},
-	},
-	{
-		Name: "exceptions", Program: "exceptions", Ops: 10_000, Operation: "one nil dereference, recovered",
-		About: "A fault of the program's own that becomes a panic. The processor's way through the host to the guest's handler is the cost.",
-		Fewest: map[string]Bound{
-			PV:   {1, "the fault, with all that the handler needs in shared memory; the handler returns by a jump"},
-			Trap: {3, "the fault, MOV from CR2 for its address, IRETQ"},
+		{
+			Name: "exceptions", Program: "exceptions", Ops: 10_000, Operation: "one nil dereference, recovered",
+			About: "A fault of the program's own that becomes a panic. The processor's way through the host to the guest's handler is the cost.",
+			Fewest: map[string]Bound{
+				PV:   {1, "the fault, with all that the handler needs in shared memory; the handler returns by a jump"},
+				Trap: {3, "the fault, MOV from CR2 for its address, IRETQ"},
+			},
 		},
-	},
+	}
 }
 
 // Image is the workload of running an image of the user's.
@@ -123,11 +126,11 @@ func Image(name string, args []string) Workload {
 func Select(names []string) ([]Workload, error) {
 	var list []Workload
 	for _, name := range names {
-		if !slices.ContainsFunc(Workloads, func(w Workload) bool { return w.is(name) }) {
+		if !slices.ContainsFunc(Workloads(), func(w Workload) bool { return w.is(name) }) {
 			return nil, fmt.Errorf("no workload %q: there are %s", name, strings.Join(Names(), ", "))
 		}
 	}
-	for _, w := range Workloads {
+	for _, w := range Workloads() {
 		if slices.ContainsFunc(names, w.is) {
 			list = append(list, w)
 		}
@@ -140,7 +143,7 @@ func (w Workload) is(name string) bool { return w.Name == name || w.Program == n
 // Names are the names of the built-in workloads.
 func Names() []string {
 	var list []string
-	for _, w := range Workloads {
+	for _, w := range Workloads() {
 		list = append(list, w.Name)
 	}
 	return list
