@@ -33,8 +33,8 @@ they took. Progress goes to stderr; -o html is a page with charts in one file,
 // compareFlags are what the command line of `pvrun compare` says.
 type compareFlags struct {
 	streams
-	workloads []string
-	modes     []string
+	workloads listValue
+	modes     listValue
 	runs      int
 	memory    sizeValue
 	timeout   time.Duration
@@ -51,7 +51,7 @@ func newCompare(s streams) *cobra.Command {
 
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := c.check(cmd.Flags().Changed("workloads"), args); err != nil {
+			if err := c.check(args); err != nil {
 				return usageError{"pvrun compare", err}
 			}
 			return c.compare(cmd.Context(), args)
@@ -59,18 +59,26 @@ func newCompare(s streams) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringSliceVar(&c.workloads, "workloads", compare.Names(), "run these workloads, a `LIST` with commas")
-	f.StringSliceVar(&c.modes, "modes", compare.Modes, "in these modes, a `LIST` with commas")
+	f.Var(&c.workloads, "workloads", "run these workloads, a `LIST` with commas (default all)")
+	f.Var(&c.modes, "modes", "in these modes, a `LIST` with commas (default "+strings.Join(compare.Modes, ",")+")")
 	f.IntVar(&c.runs, "runs", 5, "`N` runs of each workload in each mode")
 	f.VarP(&c.format, "output", "o", "`FORMAT` of the output: table, json, bench or html")
 	f.VarP(&c.memory, "memory", "m", "`SIZE` of a machine's memory, if not that of pvrun run")
 	f.DurationVar(&c.timeout, "timeout", 5*time.Minute, "give up when one machine takes longer than `DURATION`")
-	f.Lookup("workloads").DefValue = "all" // in the help
-	f.Lookup("modes").DefValue = strings.Join(compare.Modes, ",")
 	cmd.RegisterFlagCompletionFunc("workloads", cobra.FixedCompletions(compare.Names(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("modes", cobra.FixedCompletions(compare.Modes, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(compareFormats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
+}
+
+// listValue is a flag with names between commas; nil if it is not given.
+type listValue []string
+
+func (v *listValue) Type() string   { return "list" }
+func (v *listValue) String() string { return strings.Join(*v, ",") }
+func (v *listValue) Set(s string) error {
+	*v = strings.Split(s, ",")
+	return nil
 }
 
 // compareFormat is the value of the flag -o.
@@ -88,8 +96,15 @@ func (o *compareFormat) Set(s string) error {
 	return nil
 }
 
-// check finds what is wrong with the command line.
-func (c *compareFlags) check(chosen bool, args []string) error {
+// check finds what is wrong with the command line, and completes it.
+func (c *compareFlags) check(args []string) error {
+	chosen := c.workloads != nil
+	if !chosen {
+		c.workloads = compare.Names()
+	}
+	if c.modes == nil {
+		c.modes = compare.Modes
+	}
 	switch {
 	case c.runs < 1 || c.runs > 1000:
 		return fmt.Errorf("--runs %d: must be from 1 to 1000", c.runs)
@@ -97,10 +112,6 @@ func (c *compareFlags) check(chosen bool, args []string) error {
 		return fmt.Errorf("--timeout %v: must be more than 0", c.timeout)
 	case chosen && len(args) > 0:
 		return fmt.Errorf("--workloads and %s: an image is a workload of its own, name one or the other", args[0])
-	case len(c.modes) == 0:
-		return errors.New("--modes: needs at least one mode")
-	case len(c.workloads) == 0:
-		return errors.New("--workloads: needs at least one workload")
 	}
 	for _, mode := range c.modes {
 		if !slices.Contains(compare.Modes, mode) {

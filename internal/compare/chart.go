@@ -155,7 +155,7 @@ func stackChart(what string, stacks []stack) string {
 		c.text(chartLeft-14, c.height+thick*.65, "", "end", s.mode)
 		x := chartLeft
 		for _, p := range s.parts {
-			c.bar(x, c.height, width(p.value), thick, p.class, fmt.Sprintf("%s: %s", p.name, exitsText(p.value)))
+			c.bar(x, c.height, width(p.value), thick, p.class, fmt.Sprintf("%s: %s", p.name, ExitsText(p.value)))
 			if width(p.value) > 8*float64(len(p.name))+12 {
 				c.text(x+8, c.height+thick*.63, "in", "start", p.name)
 			}

@@ -196,14 +196,14 @@ func near(a, b float64) bool { return a-b < None && b-a < None }
 
 func TestRatios(t *testing.T) {
 	r := report(t, Modes, "timer", "clock", "boot")
-	timer := r.Workloads[2].mode(Trap).Ratio
+	timer := r.Workloads[2].Mode(Trap).Ratio
 	if timer == nil || timer.Exits == nil || !near(timer.Exits.Value/10, 1) || timer.KernelExits == nil || !near(timer.KernelExits.Value/21, 1) {
 		t.Errorf("timer: got %+v", timer)
 	}
-	if clock := r.Workloads[1].mode(Trap).Ratio; clock.Exits != nil || clock.NS == nil {
+	if clock := r.Workloads[1].Mode(Trap).Ratio; clock.Exits != nil || clock.NS == nil {
 		t.Errorf("clock, which takes no exits: got %+v", clock)
 	}
-	if r.Workloads[0].mode(PV).Ratio != nil {
+	if r.Workloads[0].Mode(PV).Ratio != nil {
 		t.Error("pv has a ratio to itself")
 	}
 }

@@ -145,7 +145,7 @@ func (p *page) overviewOfExits() {
 }
 
 func (m *ModeResult) exitsBar(workload string) logBar {
-	b := logBar{mode: m.Mode, value: m.PerOp.Exits.Value, text: exitsText(m.PerOp.Exits.Value)}
+	b := logBar{mode: m.Mode, value: m.PerOp.Exits.Value, text: ExitsText(m.PerOp.Exits.Value)}
 	if isNone(b.value) {
 		b.text, b.value = "none", 0
 	}
@@ -153,7 +153,7 @@ func (m *ModeResult) exitsBar(workload string) logBar {
 		if b.pale = k.Value; isNone(b.pale) {
 			b.pale = 0
 		} else {
-			b.text += " · kernel " + exitsText(k.Value)
+			b.text += " · kernel " + ExitsText(k.Value)
 		}
 	}
 	if m.Fewest != nil {
@@ -170,12 +170,12 @@ func (p *page) overviewOfTime() {
 		g := logGroup{name: w.Name}
 		for _, m := range w.Modes {
 			v := m.PerOp.NS.Value
-			g.bars = append(g.bars, logBar{mode: m.Mode, value: v, text: timeText(v),
-				tip: fmt.Sprintf("%s in %s: %s", w.Name, m.Mode, m.PerOp.NS.rangeText(timeText))})
+			g.bars = append(g.bars, logBar{mode: m.Mode, value: v, text: TimeText(v),
+				tip: fmt.Sprintf("%s in %s: %s", w.Name, m.Mode, m.PerOp.NS.rangeText(TimeText))})
 		}
 		groups = append(groups, g)
 	}
-	p.WriteString(logChart("Time for one operation, by workload and mode", 10, groups, timeText))
+	p.WriteString(logChart("Time for one operation, by workload and mode", 10, groups, TimeText))
 	p.f("<figcaption>%s</figcaption>", strings.Join(p.modeKeys(), "\n"))
 	p.f("<p class=\"note\">Logarithmic too. The median of the runs; a bar’s tooltip has the least and the greatest.</p>\n</figure>\n</section>")
 }
@@ -206,14 +206,14 @@ func (p *page) workload(w *Result) {
 }
 
 func (m *ModeResult) stack(classes map[string]string) stack {
-	s := stack{mode: m.Mode, text: exitsText(m.PerOp.Exits.Value)}
+	s := stack{mode: m.Mode, text: ExitsText(m.PerOp.Exits.Value)}
 	for _, x := range m.Reasons {
 		if x.Exits > 0 {
 			s.parts = append(s.parts, part{classes[x.Name], x.Name, x.Exits})
 		}
 	}
 	if k := m.PerOp.KernelExits; k != nil {
-		s.kernel, s.ktext = max(0, k.Value), exitsText(k.Value)+" by the kernel’s count"
+		s.kernel, s.ktext = max(0, k.Value), ExitsText(k.Value)+" by the kernel’s count"
 	}
 	return s
 }
@@ -222,7 +222,7 @@ func (m *ModeResult) stack(classes map[string]string) stack {
 func (w *Result) sentence() string {
 	var list []string
 	for _, m := range w.Modes {
-		text := fmt.Sprintf("In %s one takes %s", m.Mode, timeText(m.PerOp.NS.Value))
+		text := fmt.Sprintf("In %s one takes %s", m.Mode, TimeText(m.PerOp.NS.Value))
 		if isNone(m.PerOp.Exits.Value) {
 			text += " and no exit"
 		} else {

@@ -17,19 +17,19 @@ func (p *page) table(w *Result, classes map[string]string) {
 		}
 	}
 	p.f("</tr></thead>\n<tbody>")
-	p.row(w, "sum", "exits", func(m *ModeResult) string { return exitsText(m.PerOp.Exits.Value) },
+	p.row(w, "sum", "exits", func(m *ModeResult) string { return ExitsText(m.PerOp.Exits.Value) },
 		func(r *Ratios) *Spread { return r.Exits })
 	p.reasonRows(w, classes)
 	p.row(w, "sum", "all exits, by the kernel’s own count", func(m *ModeResult) string { return optional(m.PerOp.KernelExits) },
 		func(r *Ratios) *Spread { return r.KernelExits })
 	p.row(w, "", "fewest exits that theory allows", (*ModeResult).fewest, nil)
 	p.row(w, "sum", "time", func(m *ModeResult) string {
-		return timeText(m.PerOp.NS.Value) + small(m.PerOp.NS.rangeText(timeText))
+		return TimeText(m.PerOp.NS.Value) + small(m.PerOp.NS.rangeText(TimeText))
 	}, func(r *Ratios) *Spread { return r.NS })
-	p.row(w, "", "CPU time of the host", func(m *ModeResult) string { return timeText(m.PerOp.HostCPU.Value) }, nil)
-	p.row(w, "", "CPU time of the guest", func(m *ModeResult) string { return timeText(m.PerOp.GuestCPU.Value) }, nil)
+	p.row(w, "", "CPU time of the host", func(m *ModeResult) string { return TimeText(m.PerOp.HostCPU.Value) }, nil)
+	p.row(w, "", "CPU time of the guest", func(m *ModeResult) string { return TimeText(m.PerOp.GuestCPU.Value) }, nil)
 	p.row(w, "", "CPU time together", func(m *ModeResult) string {
-		return timeText(m.PerOp.HostCPU.Value + m.PerOp.GuestCPU.Value)
+		return TimeText(m.PerOp.HostCPU.Value + m.PerOp.GuestCPU.Value)
 	}, func(r *Ratios) *Spread { return r.CPU })
 	p.row(w, "", "operations of a run, of "+plural(float64(p.r.Runs), "run"), func(*ModeResult) string { return group(fmt.Sprint(w.Ops)) }, nil)
 	p.f("</tbody>\n</table>")
@@ -82,7 +82,7 @@ func (p *page) reasonRow(w *Result, class, title string, is func(string) bool) {
 		if n == 0 {
 			return ""
 		}
-		return exitsText(exits) + small(timeText(ns))
+		return ExitsText(exits) + small(TimeText(ns))
 	}, nil)
 }
 

@@ -172,7 +172,10 @@ func readResult(name string) (ops int, ns int64, err error) {
 	}
 	text = bytes.TrimRight(text, "\r\n")
 	last := string(text[bytes.LastIndexByte(text, '\n')+1:])
-	if n, _ := fmt.Sscanf(last, "ops=%d ns=%d", &ops, &ns); n != 2 {
+	done, took, _ := strings.Cut(last, " ")
+	ops, err1 := strconv.Atoi(strings.TrimPrefix(done, "ops="))
+	ns, err2 := strconv.ParseInt(strings.TrimPrefix(took, "ns="), 10, 64)
+	if err := errors.Join(err1, err2); err != nil {
 		return 0, 0, fmt.Errorf("the last line of the program's output is %.80q, not ops=… ns=…", last)
 	}
 	return ops, ns, nil

@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// exitsText is a number of exits for people.
-func exitsText(v float64) string {
+// ExitsText is a number of exits for people. One that is as good as none is
+// told from none.
+func ExitsText(v float64) string {
 	switch {
 	case math.Abs(v) < 1e-9:
 		return "0"
@@ -50,8 +51,8 @@ func group(s string) string {
 	return sign + s
 }
 
-// timeText is a time for people, of ns.
-func timeText(ns float64) string {
+// TimeText is a time of ns for people.
+func TimeText(ns float64) string {
 	for _, u := range []struct {
 		least float64
 		unit  string
@@ -63,8 +64,8 @@ func timeText(ns float64) string {
 	return number(ns) + " ns"
 }
 
-// ratioText is a ratio with its spread.
-func ratioText(s *Spread) string {
+// RatioText is a ratio with its spread; - for nil.
+func RatioText(s *Spread) string {
 	if s == nil {
 		return "-"
 	}
@@ -80,7 +81,7 @@ func (s Spread) rangeText(text func(float64) string) string {
 
 // plural is a number of things.
 func plural(v float64, thing string) string {
-	text := exitsText(v)
+	text := ExitsText(v)
 	if text == "1" {
 		return "1 " + thing
 	}

@@ -118,7 +118,7 @@ func (r *Report) add(w Workload, m measured) {
 		}
 		res.Modes = append(res.Modes, mr)
 	}
-	if base := res.mode(PV); base != nil {
+	if base := res.Mode(PV); base != nil {
 		for i := range res.Modes {
 			if res.Modes[i].Mode != PV {
 				res.Modes[i].Ratio = ratios(res.Modes[i].Runs, base.Runs)
@@ -128,8 +128,8 @@ func (r *Report) add(w Workload, m measured) {
 	r.Workloads = append(r.Workloads, res)
 }
 
-// mode is the result in a mode, or nil.
-func (r *Result) mode(name string) *ModeResult {
+// Mode is the result in a mode, or nil.
+func (r *Result) Mode(name string) *ModeResult {
 	for i := range r.Modes {
 		if r.Modes[i].Mode == name {
 			return &r.Modes[i]

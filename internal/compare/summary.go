@@ -29,7 +29,7 @@ func (r *Report) summaryOfNone() string {
 	for _, mode := range r.Modes {
 		var names []string
 		for i := range r.Workloads {
-			if m := r.Workloads[i].mode(mode); isNone(m.PerOp.Exits.Value) {
+			if m := r.Workloads[i].Mode(mode); isNone(m.PerOp.Exits.Value) {
 				names = append(names, r.Workloads[i].Name)
 			}
 		}
@@ -74,7 +74,7 @@ func (r *Report) summaryAgainstPV(mode string) []string {
 	fewer := 0
 	for i := range r.Workloads {
 		w := &r.Workloads[i]
-		ratio := w.mode(mode).Ratio
+		ratio := w.Mode(mode).Ratio
 		if ratio.Exits == nil {
 			continue
 		}
@@ -119,7 +119,7 @@ func verb(n int, s string) string {
 func (r *Report) summaryOfOne(mode string) string {
 	var exits, kernel extremes
 	for i := range r.Workloads {
-		m := r.Workloads[i].mode(mode)
+		m := r.Workloads[i].Mode(mode)
 		if isNone(m.PerOp.Exits.Value) {
 			continue
 		}

@@ -70,7 +70,7 @@ func (r *Report) operations(t *table) {
 	for _, w := range r.Workloads {
 		for _, m := range w.Modes {
 			v := m.PerOp
-			t.row(w.Name, m.Mode, group(fmt.Sprint(w.Ops)), exitsText(v.Exits.Value), optional(v.KernelExits), m.fewest(),
+			t.row(w.Name, m.Mode, group(fmt.Sprint(w.Ops)), ExitsText(v.Exits.Value), optional(v.KernelExits), m.fewest(),
 				number(v.NS.Value), "("+v.NS.rangeText(number)+")", number(v.HostCPU.Value), number(v.GuestCPU.Value))
 		}
 	}
@@ -88,7 +88,7 @@ func optional(s *Spread) string {
 	if s == nil {
 		return "-"
 	}
-	return exitsText(s.Value)
+	return ExitsText(s.Value)
 }
 
 func (r *Report) compared(t *table) {
@@ -103,7 +103,7 @@ func (r *Report) compared(t *table) {
 					"WORKLOAD", "MODE", "EXITS", "KERNEL", "TIME", "CPU")
 				begun = true
 			}
-			t.row(w.Name, m.Mode+"/pv", ratioText(m.Ratio.Exits), ratioText(m.Ratio.KernelExits), ratioText(m.Ratio.NS), ratioText(m.Ratio.CPU))
+			t.row(w.Name, m.Mode+"/pv", RatioText(m.Ratio.Exits), RatioText(m.Ratio.KernelExits), RatioText(m.Ratio.NS), RatioText(m.Ratio.CPU))
 		}
 	}
 }
@@ -114,7 +114,7 @@ func (r *Report) byReason(t *table) {
 	for _, w := range r.Workloads {
 		for _, m := range w.Modes {
 			line := func(name string, exits, ns float64) {
-				t.row(w.Name, m.Mode, name, exitsText(exits), number(exits*float64(w.Ops)), number(ns))
+				t.row(w.Name, m.Mode, name, ExitsText(exits), number(exits*float64(w.Ops)), number(ns))
 			}
 			for _, x := range m.Reasons {
 				if !isNone(x.Exits) {
