@@ -14,7 +14,7 @@ STATIC     := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RACE       := $(shell command -v cc >/dev/null 2>&1 && echo -race)
 KVMREPORT  := $(CURDIR)/out/kvm-report.txt
 
-.PHONY: help build images run test e2e fuzz bench conformance sample fmt vet lint golden check ci clean
+.PHONY: help build images run test e2e fuzz bench conformance sample trade-off fmt vet lint golden check ci clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ fuzz: ## every fuzz target for FUZZTIME=30s
 
 bench: ## programs in a machine beside the same on the host, BENCHFLAGS='-run NAME'
 	$(GO) run ./test/bench $(BENCHFLAGS)
+
+trade-off: build ## pvrun compare into docs/trade-off.md and out/trade-off.html
+	out/pvrun compare -o json > out/compare.json
+	$(GO) run ./test/tradeoff -page out/trade-off.html < out/compare.json
 
 # What a result depends on has the hash of this pvrun in it, so no commit's name.
 conformance: ## other people's tests, here and natively, into docs/conformance.md; CONFLAGS=-help

@@ -3,7 +3,8 @@
 // format. Absolute times drift with the machine; the ratios ("x-native") are
 // what to look at.
 //
-// Then the standard library's own benchmarks, compared by benchstat.
+// Then the standard library's own benchmarks, compared by benchstat, and the
+// modes of a machine, by pvrun compare.
 //
 //	go run ./test/bench [-n runs] [-run regexp] [-keep dir]
 package main
@@ -24,7 +25,7 @@ import (
 
 func main() {
 	n := flag.Int("n", 11, "runs of each side; the median is printed")
-	only := flag.String("run", "", "only benchmarks whose name matches; the standard library's are std/strings and so on")
+	only := flag.String("run", "", "only benchmarks whose name matches; the standard library's are std/strings and so on, the modes' compare")
 	keep := flag.String("keep", "", "leave the standard library's results in `DIR`, for other ways to look at them")
 	flag.Parse()
 	if err := run(*n, *only, *keep); err != nil {
@@ -56,7 +57,18 @@ func run(n int, only, keep string) error {
 			return fmt.Errorf("%s: %w", b.name, err)
 		}
 	}
-	return s.runPackages(pattern, keep)
+	if err := s.runPackages(pattern, keep); err != nil || !pattern.MatchString("compare") {
+		return err
+	}
+	return s.compareModes()
+}
+
+// compareModes tells what an operation costs in each mode of a machine.
+func (s *suite) compareModes() error {
+	fmt.Println()
+	cmd := exec.Command(s.path("pvrun"), "compare")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	return cmd.Run()
 }
 
 // benchmark is one row: a program's arguments and what to report of it.
