@@ -61,7 +61,8 @@ func newCompare(s streams) *cobra.Command {
 	f.SortFlags = false
 	f.Var(&c.workloads, "workloads", "run these workloads, a `LIST` with commas (default all)")
 	f.Var(&c.modes, "modes", "in these modes, a `LIST` with commas (default "+strings.Join(compare.Modes, ",")+")")
-	f.IntVar(&c.runs, "runs", 5, "`N` runs of each workload in each mode")
+	// benchstat gives a confidence interval from 6 on.
+	f.IntVar(&c.runs, "runs", 6, "`N` runs of each workload in each mode")
 	f.VarP(&c.format, "output", "o", "`FORMAT` of the output: table, json, bench or html")
 	f.VarP(&c.memory, "memory", "m", "`SIZE` of a machine's memory, if not that of pvrun run")
 	f.DurationVar(&c.timeout, "timeout", 5*time.Minute, "give up when one machine takes longer than `DURATION`")

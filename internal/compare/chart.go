@@ -106,7 +106,7 @@ func logChart(what string, least float64, groups []logGroup, tick func(float64) 
 	}
 	y := axisSpace
 	for _, g := range groups {
-		c.text(chartLeft-14, y+float64(len(g.bars))*(barHeight+barGap)/2+3, "", "end", g.name)
+		c.text(chartLeft-14, y+float64(len(g.bars))*(barHeight+barGap)/2+3, "", "end", short(g.name))
 		for _, b := range g.bars {
 			c.logBar(s, y, b)
 			y += barHeight + barGap
@@ -178,6 +178,15 @@ func (s stack) total() float64 {
 		sum += p.value
 	}
 	return sum
+}
+
+// short is a name that fits beside a chart.
+func short(name string) string {
+	const most = 14
+	if r := []rune(name); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return name
 }
 
 // modeClass is the colour of a mode.

@@ -7,7 +7,7 @@ import (
 // table is all that is known of a workload: a column for each mode, and one for
 // each ratio.
 func (p *page) table(w *Result, classes map[string]string) {
-	p.f("<table>\n<thead><tr><th>for one operation <small>exits, and the time to answer them</small></th>")
+	p.f("<table>\n<thead><tr><th>for one operation <small>exits, time to answer</small></th>")
 	for _, m := range w.Modes {
 		p.f("<th>%s</th>", escape(m.Mode))
 	}

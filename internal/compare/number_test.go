@@ -30,3 +30,11 @@ func TestBenchName(t *testing.T) {
 		}
 	}
 }
+
+func TestShort(t *testing.T) {
+	for name, want := range map[string]string{"paging-4k": "paging-4k", "fourteen-bytes": "fourteen-bytes", "ééééééééééééééé": "ééééééééééééé…"} {
+		if got := short(name); got != want {
+			t.Errorf("%s: got %s", name, got)
+		}
+	}
+}

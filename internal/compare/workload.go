@@ -106,7 +106,7 @@ func Workloads() []Workload {
 			},
 		},
 		{
-			Name: "exceptions", Program: "exceptions", Ops: 10_000, Operation: "one nil dereference, recovered",
+			Name: "exceptions", Program: "exceptions", Ops: 5000, Operation: "one nil dereference, recovered",
 			About: "A fault of the program's own that becomes a panic. The processor's way through the host to the guest's handler is the cost.",
 			Fewest: map[string]Bound{
 				PV:   {1, "the fault, with all that the handler needs in shared memory; the handler returns by a jump"},
