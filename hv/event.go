@@ -181,13 +181,9 @@ func (t *tick) resume() error {
 	return nil
 }
 
-// by has the next tick come in ns, if that is before it would, and others after
-// it as ever.
+// by has the next tick come in ns, or when it would, and others after it as ever.
 func (t *tick) by(ns int64) error {
-	if ns >= hypercall.TickNS {
-		return nil
-	}
-	if err := timerSet(t.timer, ns, hypercall.TickNS); err != nil {
+	if err := timerSet(t.timer, min(ns, hypercall.TickNS), hypercall.TickNS); err != nil {
 		return &HostError{"set timer", err}
 	}
 	return nil

@@ -105,6 +105,13 @@ func (p *pc) exit() (Exit, bool) {
 	return Exit{Code: code, Signal: signal}, ok
 }
 
+// accessed ends an instruction that has reached a port. What it has given to a
+// serial line is all that comes: our guest fills the FIFO with one instruction.
+func (p *pc) accessed() {
+	p.bus.COM1.Flush()
+	p.bus.COM2.Flush()
+}
+
 // consoleReady tells the serial lines that host files are worth another try.
 func (p *pc) consoleReady(events uint32) {
 	if events&(1<<hypercall.EventConsoleIn) != 0 {

@@ -84,16 +84,24 @@ func (g *trapGuest) lookAgain() error {
 	if g.cpu.IF && g.pc.pending() {
 		next = now // held back for one instruction, which has to be given its time
 	}
-	if next == g.look {
+	if d := next - g.look; d > -sameLook && d < sameLook || next-now > hypercall.TickNS && g.look == tickLook {
 		return nil
 	}
-	g.look = next
+	if g.look = next; next-now > hypercall.TickNS {
+		g.look = tickLook
+	}
 	return g.tick.by(max(next-now, shortLook))
 }
 
-// shortLook is how long a guest runs at least before it is made to come out, in
-// ns: long enough for it to get somewhere.
-const shortLook = 20_000
+const (
+	// shortLook is how long a guest runs at least before it is made to come out,
+	// in ns: an entry alone can take a quarter of it.
+	shortLook = 100_000
+	// sameLook is what two times may differ by that are the same, in ns: one is
+	// made of the TSC's.
+	sameLook = 1_000
+	tickLook = 0 // no time but the tick's own
+)
 
 func (g *trapGuest) exit(e engine.Exit) (reason string, exit Exit, err error) {
 	switch e.Reason {
@@ -210,11 +218,16 @@ func (g *trapGuest) instruction(e engine.Exit) (reason string, err error) {
 	} else {
 		code = g.fetch(fetched[:])
 	}
+	if g.cpu.Interruptible(r) && g.pc.pending() {
+		g.hw.RegsChanged()
+		return engine.Interrupted.String(), nil // before the instruction, which will trap again
+	}
 	fault := emulate.Exception{Vector: e.Vector, Error: e.Error, HasError: e.Vector == vectorProtection}
 	res := g.cpu.Step(r, code, fault, g)
 	reason = res.Name
 	if res.IO {
 		reason = device.Name(res.Port, res.Write)
+		g.pc.accessed()
 	}
 	switch {
 	case res.Refused != "":
@@ -283,6 +296,6 @@ func (g *trapGuest) halt(wakeMasked bool) error {
 		g.pc.consoleReady(events)
 	}
 	g.vm.clock.adjust()
-	g.look = 0
+	g.look = tickLook
 	return g.tick.resume()
 }

@@ -169,6 +169,12 @@ func (u *UART) Update() {
 	u.settle()
 }
 
+// Flush hands what the transmitter has to the host now, without the pause.
+func (u *UART) Flush() {
+	u.send()
+	u.settle()
+}
+
 // send hands the transmitter's bytes to the host.
 func (u *UART) send() {
 	if u.tx.n == 0 {
