@@ -23,13 +23,15 @@ func (s *step) port(arg x86asm.Arg) uint16 {
 	return uint16(s.r.RDX)
 }
 
-// reach notes and allows an access of n bytes to a port.
+// reach allows an access of n bytes to a port, and notes it.
 func (s *step) reach(port uint16, n int, write bool) *Exception {
-	s.res.IO, s.res.Port, s.res.Write = true, port, write
-	if s.c.CPL <= s.c.IOPL {
-		return nil
+	if s.c.CPL > s.c.IOPL {
+		if e := s.permitted(port, n); e != nil {
+			return e
+		}
 	}
-	return s.permitted(port, n)
+	s.res.IO, s.res.Port, s.res.Write = true, port, write
+	return nil
 }
 
 // permitted looks into the TSS's map (Intel SDM volume 1, "I/O Permission Bit
