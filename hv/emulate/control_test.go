@@ -131,6 +131,9 @@ func TestInvalidate(t *testing.T) {
 	m.gs = 0x2000
 	m.done("65 67 0f 01 bb ff ff ff ff") // invlpg gs:[ebx-1]
 	m.logged("invlpg 0x11fff")
+	m.gs, m.RBX = 0, 4
+	m.done("67 0f 01 7b f8") // invlpg [ebx-8]
+	m.logged("invlpg 0xfffffffc")
 	m.RBX = 1 << 62
 	m.done("0f 01 3b")
 	m.logged()

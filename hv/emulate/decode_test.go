@@ -10,7 +10,7 @@ import (
 func TestDecode(t *testing.T) {
 	for _, c := range []struct{ code, name string }{
 		{"fa", "CLI"}, {"66 f2 2e 40 fa", "CLI"}, {"40 48 fa", "CLI"}, {"48 26 fb", "STI"},
-		{"0f 20 c0", "MOV_from_CR0"}, {"44 0f 20 c0", "MOV_from_CR8"}, {"0f 20 40", "MOV_from_CR0"}, {"0f 22 04", "MOV_CR0"}, {"0f 23 84", "MOV_DR0"},
+		{"0f 20 c0", "MOV_from_CR0"}, {"44 0f 20 c0", "MOV_from_CR8"}, {"44 40 0f 20 c0", "MOV_from_CR0"}, {"0f 20 40", "MOV_from_CR0"}, {"0f 22 04", "MOV_CR0"}, {"0f 23 84", "MOV_DR0"},
 		{"0f 01 15 11 22 33 44", "LGDT"}, {"67 0f 01 14 25 11 22 33 44", "LGDT"}, {"64 0f 01 54 24 08", "LGDT"}, {"0f 01 9c 00 11 22 33 44", "LIDT"},
 		{"0f 01 f8", "SWAPGS"}, {"0f 01 38", "INVLPG"}, {"0f 01 c8", "MONITOR"}, {"0f 01 c9", "MWAIT"}, {"0f 01 d1", "XSETBV"},
 		{"0f 01 ca", "CLAC"}, {"0f 01 cb", "STAC"}, {"0f 01 c1", "VMCALL"}, {"f3 0f 01 d9", "VMMCALL"},

@@ -23,7 +23,6 @@ func (d descriptor) dpl() uint8       { return uint8(d >> 45 & 3) }
 func (d descriptor) present() bool    { return d>>47&1 != 0 }
 func (d descriptor) long() bool       { return d>>53&1 != 0 }
 func (d descriptor) big() bool        { return d>>54&1 != 0 }
-func (d descriptor) accessed() bool   { return d>>40&1 != 0 }
 func (d descriptor) code() bool       { return !d.system() && d>>43&1 != 0 }
 func (d descriptor) data() bool       { return !d.system() && d>>43&1 == 0 }
 func (d descriptor) conforming() bool { return d.code() && d>>42&1 != 0 }

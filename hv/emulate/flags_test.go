@@ -14,7 +14,7 @@ func TestInterruptFlag(t *testing.T) {
 	if res := m.done("f4"); !res.Halt || res.Name != "trap.HLT" { // hlt
 		t.Errorf("HLT: %+v", res)
 	}
-	if !m.Interruptible(&m.Regs) {
+	if m.Shadow || !m.Interruptible(&m.Regs) {
 		t.Error("not interruptible after STI; HLT")
 	}
 	m.done("fb")
@@ -67,17 +67,18 @@ func TestPopf(t *testing.T) {
 		name      string
 		cpl, iopl uint8
 		code      string
-		want      uint64 // seen, of all ones
+		had, want uint64 // seen before, and after all ones
 	}{
-		{"kernel", 0, 0, "9d", flagStatus | flagOne | flagTF | flagIF | flagDF | flagIOPL | flagNT | flagAC | flagID},
-		{"kernel, 16 bits", 0, 0, "669d", flagStatus | flagOne | flagTF | flagIF | flagDF | flagIOPL | flagNT},
-		{"user", 3, 0, "9d", flagStatus | flagOne | flagTF | flagDF | flagNT | flagAC | flagID},
-		{"user with IOPL", 3, 3, "9d", flagStatus | flagOne | flagTF | flagIF | flagDF | 3<<12 | flagNT | flagAC | flagID},
+		{"kernel", 0, 0, "9d", 0, flagStatus | flagOne | flagTF | flagIF | flagDF | flagIOPL | flagNT | flagAC | flagID},
+		{"kernel, 16 bits", 0, 0, "669d", flagAC | flagID, flagAC | flagID | flagStatus | flagOne | flagTF | flagIF | flagDF | flagIOPL | flagNT},
+		{"user", 3, 0, "9d", 0, flagStatus | flagOne | flagTF | flagDF | flagNT | flagAC | flagID},
+		{"user with IOPL", 3, 3, "9d", 0, flagStatus | flagOne | flagTF | flagIF | flagDF | 3<<12 | flagNT | flagAC | flagID},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := newMachine(t)
 			m.CPL, m.IOPL, m.RSP = c.cpl, c.iopl, atStack-8
 			m.poke(m.RSP, all)
+			m.RFLAGS |= c.had
 			m.done(c.code)
 			m.equal("flags", m.Flags(&m.Regs), c.want)
 			m.equal("real IF and IOPL", m.RFLAGS&flagsOfOwner, flagIF)
@@ -97,6 +98,11 @@ func TestSingleStep(t *testing.T) {
 	m.poke(m.RSP-8, flagTF)
 	m.RSP -= 8
 	if res := m.done("9d"); res.After != nil || m.RFLAGS&flagTF == 0 { // popf sets it: after the next
+		t.Errorf("POPF: %+v, RFLAGS %#x", res, m.RFLAGS)
+	}
+	m.poke(m.RSP-8, 0)
+	m.RSP -= 8
+	if res := m.done("9d"); res.After == nil || m.RFLAGS&flagTF != 0 { // and clears it: still after this one
 		t.Errorf("POPF: %+v, RFLAGS %#x", res, m.RFLAGS)
 	}
 }

@@ -32,8 +32,6 @@ const (
 	readOnlyDS         = 0x60
 	callGate           = 0x68
 	kernelSS2          = 0x78 // base 0x12345000
-
-	presentBit = 0x5 // of a page fault's error: present, user
 )
 
 // testBus is memory, ports and MSRs in maps. It keeps a log of what is asked.

@@ -45,7 +45,7 @@ const (
 )
 
 // Step emulates the instruction at RIP, which has raised the exception fault on
-// the real processor. code are the bytes there, copied once, at most 15 and
+// the real processor; after #BP the caller has put RIP back to it. code are the bytes there, copied once, at most 15 and
 // fewer only when the next page is not there; for a place that was patched they
 // are the original ones. An instruction that is neither privileged nor
 // sensitive gives fault back for the guest, as the real processor said it.

@@ -78,6 +78,8 @@ func TestTaskAndLDT(t *testing.T) {
 	m.fails("0f 00 d0", vectorNP, ldtSelector)
 	m.poke(atGDT+ldtSelector, seg(atData, 0xf, typeLDT, 0, 0, true), 0x8000)
 	m.fails("0f 00 d0", vectorGP, ldtSelector) // base not canonical
+	m.poke(atGDT+ldtSelector+8, 1<<40)
+	m.fails("0f 00 d0", vectorGP, ldtSelector) // a type in the upper half
 	m.poke(atGDT+ldtSelector+8, 0)
 	m.done("0f 00 d0")
 	m.poke(atData+8, seg(0, 0x777, 0x12, 0, 0, true))
@@ -225,7 +227,39 @@ func TestSegmentsWithBases(t *testing.T) {
 	m.done("66 0f b2 03") // lss ax, [rbx]
 	m.equal("RAX", m.RAX, 0x1122_3344_5566_7788)
 	m.equal("SS", uint64(m.SS), kernelSS)
+	if m.Shadow {
+		t.Error("LSS holds interrupts back")
+	}
 	m.fails("0f b2 c3", vectorGP, 0x7777)
 	m.RSP = 0x90000
 	m.fails("0f a1", vectorPF, 0)
+}
+
+// Tables that are not there fault as any memory does, at CPL 0.
+func TestTablesNotThere(t *testing.T) {
+	m := newMachine(t)
+	m.RAX, m.RBX, m.RCX = kernelSS, tssSelector, 0x90000
+	m.poke(atData, 0, kernelCS)
+	m.RSI = atData
+	m.GDT.Base = 0x90000
+	for _, code := range []string{"8e d8", "8e d0", "0f 02 d0", "0f 03 d0", "0f 00 e0", "0f 00 e8", "0f 00 db", "48 ff 2e", "48 ff 1e"} {
+		m.fails(code, vectorPF, 0)
+	}
+	m.frame(0, kernelCS, 0, 0, kernelSS)
+	m.fails("48 cf", vectorPF, 0)
+	m.fails("48 cb", vectorPF, 0)
+	m.fails("cd 80", vectorPF, 0)
+	m.GDT.Base = atGDT
+	m.readOnly[atGDT/pageSize] = true
+	for _, code := range []string{"8e d8", "0f 00 db", "48 ff 2e", "48 cf", "cd 80"} { // accessed, busy
+		m.fails(code, vectorPF, pfWrite|1)
+	}
+	for _, code := range []string{"8e 19", "0f 02 01", "0f 03 01", "0f 00 11", "0f 00 19", "0f 00 21", "0f 01 31", "0f 01 19", "48 ff 29", "48 0f b2 01"} {
+		m.fails(code, vectorPF, 0) // the operand
+	}
+	m.GDT.Base, m.GDT.Limit = 1<<47-0x10, 0xff
+	m.fails("8e d8", vectorGP, kernelSS) // the descriptor's address is not canonical
+	m.user()
+	m.TSS.Base = 0x90000
+	m.fails("ee", vectorPF, 0)
 }

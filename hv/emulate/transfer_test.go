@@ -89,6 +89,9 @@ func TestReturnFromHandlerChecks(t *testing.T) {
 	m.fails("48 cf", vectorNP, kernelCS)
 	m.poke(atGDT+kernelCS, seg(0, 0, 0x1a, 0, 0xe, true))
 	m.fails("48 cf", vectorGP, kernelCS) // L and D
+	m.poke(atGDT+kernelCS, seg(0, 0, 0x1e, 3, 0xa, true))
+	m.frame(0, kernelCS, 0, 0, 0)
+	m.fails("48 cf", vectorGP, kernelCS) // conforming, of a lower privilege
 	m.poke(atGDT+kernelCS, seg(0, 0, 0x1a, 1, 0xa, true))
 	m.frame(0, kernelCS|1, 0, 0, 0)
 	m.refuses("48 cf", "CPL 1")
