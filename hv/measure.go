@@ -63,6 +63,7 @@ func (m *meter) create() (err error) {
 	if m.vm.tables, err = newPageTables(m.vm.mem); err != nil {
 		return err
 	}
+	m.vm.boot = loader{m.vm.mem, m.vm.tables}
 	system, _ := m.vm.mem.takeRun(kvm.SystemPages)
 	if err = m.vm.tables.mapSystem(system); err != nil {
 		return err

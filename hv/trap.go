@@ -40,21 +40,15 @@ func newTrapGuest(c *vcpu) *trapGuest {
 	cr0, cr4, efer, xcr0 := c.hw.ControlRegisters()
 	g.cpu = emulate.CPU{
 		CR0: cr0, CR3: g.shadow.guest.cr3, CR4: cr4, EFER: efer, XCR0: xcr0,
-		CR4Offered: cr4 | cr4Offered, PAT: patReset,
+		CR4Offered: cr4 | emulate.CR4Usual, PAT: patReset,
 		CS: hypercall.BootCS, SS: hypercall.BootSS,
 	}
 	g.pc = newPC(c.vm)
 	return g
 }
 
-const (
-	// cr4Offered is VME to MCE and PGE without TSD, which would have RDTSC
-	// trapped (Intel SDM volume 3A, "Control Registers").
-	cr4Offered = 1<<3 | 1<<4 | 1<<5 | 1<<6 | 1<<7
-	// patReset is IA32_PAT after reset (Intel SDM volume 3A, "Programming the
-	// PAT").
-	patReset = 0x0007040600070406
-)
+// patReset is IA32_PAT after reset (Intel SDM volume 3A, "Programming the PAT").
+const patReset = 0x0007040600070406
 
 // Reasons of trap mode's own.
 const (

@@ -35,7 +35,7 @@ func newTestVM(t testing.TB, pages int) *VM {
 		}
 	}
 	vm.tables, err = newPageTables(mem)
-	vm.space = guestMemory{vm.tables}
+	vm.space, vm.boot = guestMemory{vm.tables}, loader{mem, vm.tables}
 	check(err)
 	system, _ := mem.takeRun(systemPages)
 	check(vm.tables.mapSystem(system))

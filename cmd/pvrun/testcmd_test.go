@@ -79,7 +79,7 @@ func TestTestCommand(t *testing.T) {
 	if code != 0 || stdout != "" || stderr != "" || !slices.Equal(asked, want) {
 		t.Errorf("exit code %d, %s%s, asked %q", code, stdout, stderr, asked)
 	}
-	if run := asked[len(asked)-3]; !strings.HasPrefix(run, "-exec=") || !strings.HasSuffix(run, " exec --memory=2g") {
+	if run := asked[len(asked)-3]; !strings.HasPrefix(run, "-exec=") || !strings.HasSuffix(run, " exec --memory=2g --mode=pv") {
 		t.Errorf("got %s", run)
 	}
 	here, err := filepath.Abs("testdata")
@@ -87,7 +87,7 @@ func TestTestCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	pvrunCommand(t, "test", "--share", "testdata", "--share=testdata:/x:rw", "--writable")
-	if run := asked[len(asked)-1]; !strings.HasSuffix(run, " exec --memory=4g --share="+here+":"+here+" --share="+here+":/x:rw --writable") {
+	if run := asked[len(asked)-1]; !strings.HasSuffix(run, " exec --memory=4g --mode=pv --share="+here+":"+here+" --share="+here+":/x:rw --writable") {
 		t.Errorf("a test runs in another folder: got %s", run)
 	}
 	for args, want := range map[string]string{
