@@ -26,6 +26,7 @@ const (
 type Bus struct {
 	PIC        *PIC
 	PIT        *PIT
+	RTC        *RTC
 	COM1, COM2 *UART
 	Control    *Control
 }
@@ -60,6 +61,8 @@ func (b *Bus) at(port uint16) ports {
 		return either(b.PIC)
 	case pit0, pit0 + 1, pit0 + 2, pitControl, systemPort:
 		return either(b.PIT)
+	case rtcIndex, rtcData:
+		return either(b.RTC)
 	}
 	switch port &^ 7 {
 	case com1:
@@ -123,6 +126,9 @@ func (b *Bus) outWide(port uint16, size int, v uint32) bool {
 func (b *Bus) active(f func(next func() int64, update func())) {
 	if b.PIT != nil {
 		f(b.PIT.Next, b.PIT.Update)
+	}
+	if b.RTC != nil {
+		f(b.RTC.Next, b.RTC.Update)
 	}
 	for _, u := range []*UART{b.COM1, b.COM2} {
 		if u != nil {

@@ -22,6 +22,7 @@ func newMachine() *machine {
 	m.Bus = Bus{
 		PIC:     pic,
 		PIT:     NewPIT(m.clock, pic.Line(0)),
+		RTC:     NewRTC(m.clock, pic.Line(8)),
 		COM1:    NewUART(m.clock, pic.Line(4), m.host),
 		COM2:    NewUART(m.clock, pic.Line(3), m.host),
 		Control: NewControl(pic.Line(hypercall.ControlIRQ)),
@@ -33,7 +34,7 @@ func newMachine() *machine {
 // claimed are the ports where a device is, for bytes.
 func claimed() map[uint16]bool {
 	list := map[uint16]bool{}
-	for _, r := range [][2]uint16{{0x20, 0x21}, {0x40, 0x43}, {0x61, 0x61}, {0xa0, 0xa1}, {0x4d0, 0x4d1}, {0x2f8, 0x2ff}, {0x3f8, 0x3ff}} {
+	for _, r := range [][2]uint16{{0x20, 0x21}, {0x40, 0x43}, {0x61, 0x61}, {0x70, 0x71}, {0xa0, 0xa1}, {0x4d0, 0x4d1}, {0x2f8, 0x2ff}, {0x3f8, 0x3ff}} {
 		for p := r[0]; p <= r[1]; p++ {
 			list[p] = true
 		}
