@@ -27,6 +27,7 @@ type Bus struct {
 	PIC        *PIC
 	PIT        *PIT
 	RTC        *RTC
+	ATA        *ATA
 	COM1, COM2 *UART
 	Control    *Control
 }
@@ -63,18 +64,23 @@ func (b *Bus) at(port uint16) ports {
 		return either(b.PIT)
 	case rtcIndex, rtcData:
 		return either(b.RTC)
+	case ataControl:
+		return either(b.ATA)
 	}
 	switch port &^ 7 {
 	case com1:
 		return either(b.COM1)
 	case com2:
 		return either(b.COM2)
+	case ataData:
+		return either(b.ATA)
 	}
 	return nobody{}
 }
 
 // In is the guest's IN of 1, 2 or 4 bytes. What is wider than a device is split
-// into its bytes at successive ports, the low one first.
+// into its bytes at successive ports, the low one first; at the data port of the
+// disk, which is 16 bits wide, 32 are two of them.
 func (b *Bus) In(port uint16, size int) uint32 {
 	if v, ok := b.inWide(port, size); ok {
 		return v
@@ -111,7 +117,14 @@ func (b *Bus) inWide(port uint16, size int) (v uint32, ok bool) {
 	if b.Control != nil && size == 4 && (port == controlPort || port == controlHigh) {
 		return b.Control.inWide(port), true
 	}
-	return 0, false
+	if b.ATA == nil || port != ataData || size < 2 {
+		return 0, false
+	}
+	v = uint32(b.ATA.inData())
+	if size == 4 {
+		v |= uint32(b.ATA.inData()) << 16
+	}
+	return v, true
 }
 
 func (b *Bus) outWide(port uint16, size int, v uint32) bool {
@@ -119,7 +132,14 @@ func (b *Bus) outWide(port uint16, size int, v uint32) bool {
 		b.Control.outWide(port, v)
 		return true
 	}
-	return false
+	if b.ATA == nil || port != ataData || size < 2 {
+		return false
+	}
+	b.ATA.outData(uint16(v))
+	if size == 4 {
+		b.ATA.outData(uint16(v >> 16))
+	}
+	return true
 }
 
 // active are the devices that do something by themselves.
