@@ -44,6 +44,7 @@ func (c *Control) inWide(port uint16) uint32 {
 	taken := uint32(c.signals >> shift)
 	c.signals &^= uint64(taken) << shift
 	if taken != 0 {
+		c.irq(false) // falls even so, for a controller that waits for an edge
 		c.irq(c.signals != 0)
 	}
 	return taken

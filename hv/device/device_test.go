@@ -113,6 +113,7 @@ func TestControl(t *testing.T) {
 	eq(t, "low half", bus.In(0xf4, 4), 1<<0|1<<14)
 	eq(t, "low half again", bus.In(0xf4, 4), 0)
 	eq(t, "line with half of it taken", irq.level, true)
+	eq(t, "rises of it", irq.rises, 2)
 	eq(t, "high half", bus.In(0xf8, 4), 1<<0|1<<31)
 	eq(t, "line", irq.level, false)
 	eq(t, "pending", c.Pending(), 0)

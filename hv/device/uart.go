@@ -36,6 +36,7 @@ type UART struct {
 	errors             uint8 // of LSR, until it is read
 	lines, deltas      uint8 // the upper and the lower half of MSR
 	drained            bool  // the transmitter became empty: a reason to interrupt
+	quiet              bool  // the receiver's timeout has just begun anew
 }
 
 const (
@@ -243,7 +244,7 @@ func (u *UART) cause() uint8 {
 		return iirLine
 	case u.ier&ierReceived != 0 && u.rx.n >= u.trigger():
 		return iirReceived
-	case u.ier&ierReceived != 0 && u.rx.n > 0:
+	case u.ier&ierReceived != 0 && u.rx.n > 0 && !u.quiet:
 		// Four characters' time without another: no baud rate, so at once.
 		return iirTimeout
 	case u.ier&ierEmpty != 0 && u.drained:

@@ -89,6 +89,33 @@ func TestUARTEnables(t *testing.T) {
 	}
 }
 
+// An edge-triggered controller sees each reason to interrupt, for the line falls
+// between two.
+func TestUARTEdges(t *testing.T) {
+	u := newUART(t).ready(ierEmpty)
+	eq(t, "rises when enabled", u.irq.rises, 1)
+	u.put(uartIIR, 0)
+	u.write("a") // sent at once, without FIFOs
+	eq(t, "rises after a byte", u.irq.rises, 2)
+	u.put(uartIIR, 0x87)
+	u.put(uartIER, ierReceived)
+	u.host.input = []byte("abc")
+	u.Update()
+	eq(t, "rises after input", u.irq.rises, 3)
+	u.get(uartData)
+	eq(t, "rises with bytes left", u.irq.rises, 4)
+	u.get(uartData)
+	u.host.input = []byte("0123456789abcdef")
+	u.get(uartData)
+	eq(t, "rises with more from the host", u.irq.rises, 6)
+	u.get(uartData)
+	eq(t, "rises above the trigger", u.irq.rises, 6)
+	for range 15 {
+		u.get(uartData)
+	}
+	u.line("empty", false)
+}
+
 // A host may answer nonsense.
 type wrongHost struct{ n int }
 

@@ -26,16 +26,20 @@ func (u *UART) in(port uint16) uint8 {
 }
 
 // readData takes a byte of the receiver. When it was the last, the host is asked
-// for more.
+// for more. A timeout ends with it, and what is left or comes is a new one: for
+// the interrupt controller the line falls in between.
 func (u *UART) readData() uint8 {
 	if u.rx.n == 0 {
 		return u.last
 	}
 	u.last = u.rx.b[0]
 	u.rx.drop(1)
+	u.quiet = true
+	u.settle()
 	if u.rx.n == 0 {
 		u.receive()
 	}
+	u.quiet = false
 	return u.last
 }
 
@@ -106,9 +110,10 @@ func (u *UART) out(port uint16, v uint8) {
 }
 
 // writeData gives the transmitter a byte. When it is full already, the byte is
-// lost.
+// lost. It is not empty for a moment at least, which the line shows.
 func (u *UART) writeData(v uint8) {
 	u.drained = false
+	u.settle()
 	if u.loops() {
 		u.loop(v)
 		return
