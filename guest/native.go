@@ -11,6 +11,9 @@ import (
 func native(nr hypercall.Call, a1, a2, a3, a4 uintptr) int64 {
 	switch nr {
 	case hypercall.CallExit:
+		for i := range uarts {
+			uarts[i].drain()
+		}
 		out32(hypercall.ControlPort, uint32(a1))
 	case hypercall.CallBlock:
 		waitForInterrupt(int64(a1))

@@ -38,6 +38,7 @@ const (
 
 	lsrReady = 1
 	lsrTHRE  = 0x20
+	lsrTEMT  = 0x40
 	msrDelta = 15
 	msrDCD   = 0x80
 
@@ -107,6 +108,14 @@ func (u *uart) write(from, n uintptr) int64 {
 	}
 	u.enable(ierEmpty)
 	return -eAGAIN
+}
+
+// drain waits until all that was written has left.
+func (u *uart) drain() {
+	for u.ready && in8(u.port+uartLSR)&lsrTEMT == 0 {
+		u.enable(ierEmpty)
+		interrupted(halt())
+	}
 }
 
 // read takes what has been received, up to n bytes; 0 when the carrier is lost,
