@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-multierror"
+	"github.com/pvrun/pvrun/hv/device"
 	"github.com/pvrun/pvrun/hv/kvm"
 	"github.com/pvrun/pvrun/hypercall"
 	"github.com/pvrun/pvrun/internal/image"
@@ -36,6 +37,10 @@ type Config struct {
 
 	// Shares are the folders that the guest may work in.
 	Shares []Share
+
+	// Disk, in trap mode, is an ATA disk; nil is none. The guest shows it as
+	// /dev/hda.
+	Disk device.Disk
 
 	// CollectKVMStats reads the kernel's own statistics when the machine ends.
 	CollectKVMStats bool

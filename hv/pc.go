@@ -40,11 +40,15 @@ func newPC(vm *VM) *pc {
 	p.bus = device.Bus{
 		PIC:     pic,
 		PIT:     device.NewPIT(p, pic.Line(irqTimer)),
+		RTC:     device.NewRTC(p, pic.Line(irqRTC)),
 		COM1:    device.NewUART(p, pic.Line(irqCOM1), serial{p, 1}),
 		COM2:    device.NewUART(p, pic.Line(irqCOM2), serial{p, 2}),
 		Control: p.control,
 	}
 	p.bus.COM2.SendOnly()
+	if vm.cfg.Disk != nil {
+		p.bus.ATA = device.NewATA(pic.Line(irqDisk), vm.cfg.Disk)
+	}
 	return p
 }
 
