@@ -14,7 +14,7 @@ STATIC     := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RACE       := $(shell command -v cc >/dev/null 2>&1 && echo -race)
 KVMREPORT  := $(CURDIR)/out/kvm-report.txt
 
-.PHONY: help build images run test e2e fuzz bench conformance sample trade-off fmt vet lint golden check ci clean
+.PHONY: help build images run test e2e fuzz bench conformance sample sample-trap trade-off fmt vet lint golden check ci clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ conformance: ## other people's tests, here and natively, into docs/conformance.m
 
 sample: ## some packages of the standard library, their own tests in the machine
 	@$(MAKE) --no-print-directory conformance CONFLAGS='-sample $(CONFLAGS)'
+
+sample-trap: ## the same packages in trap mode
+	@$(MAKE) --no-print-directory sample CONFLAGS='-vm="--mode trap -m 4g" $(CONFLAGS)'
 
 fmt: ## gofmt all sources
 	gofmt -w $$(git ls-files "*.go")
