@@ -62,6 +62,9 @@ func (n *inode) stat() Stat {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	size, blocks := n.body.extent()
+	if n.typ == S_IFBLK {
+		size = 0 // as Linux has it; seeks know better
+	}
 	return Stat{
 		Dev: n.stDev, Ino: n.ino, Nlink: uint64(n.nlink),
 		Mode: n.typ | n.perm, UID: n.uid, GID: n.gid, Rdev: n.rdev,
