@@ -46,11 +46,11 @@ func (t *pageTables) faultIn(a, code uint64, ahead *readAhead) touch {
 	var filled []frame
 	start, n := ahead.next(a, v&pteOwed != 0)
 	for p := start; p < start+n*pageSize; p += pageSize {
-		if f, ok := t.fillNear(p, v); ok && v&pteOwed != 0 {
+		if f, ok := t.fillNear(p, v); ok && (v&pteOwed != 0 || n > faultPagesMin) {
 			filled = append(filled, f)
 		}
 	}
-	t.populate(filled)
+	t.populate(filled) // what is promised, or in the way of a program that walks upwards
 	if !e.load().holds() && !t.fill(e, lazyBits(v)) {
 		return touchNoMemory
 	}
