@@ -173,24 +173,3 @@ func (a *APIC) rewire(v uint32, before bool) {
 	}
 	a.pin(before)
 }
-
-// MSRName names a register of the APIC for counts, and is empty for others. The
-// set is small.
-func MSRName(index uint32) string { return msrNames[index] }
-
-var msrNames = func() map[uint32]string {
-	names := map[uint32]string{
-		msrAPICBase: "apic_base", msrTSCDeadline: "tsc_deadline",
-		msrID: "x2apic_id", msrVersion: "x2apic_version", msrTPR: "x2apic_tpr", msrPPR: "x2apic_ppr",
-		msrEOI: "x2apic_eoi", msrLDR: "x2apic_ldr", msrSVR: "x2apic_svr", msrESR: "x2apic_esr",
-		msrICR: "x2apic_icr", msrInitial: "x2apic_tmict", msrCurrent: "x2apic_tmcct",
-		msrDivide: "x2apic_tdcr", msrSelfIPI: "x2apic_self_ipi",
-		msrLVT + lvtTimer: "x2apic_lvt_timer", msrLVT + lvtThermal: "x2apic_lvt_thermal",
-		msrLVT + lvtCounters: "x2apic_lvt_pmc", msrLVT + lvtLINT0: "x2apic_lvt_lint0",
-		msrLVT + lvtLINT1: "x2apic_lvt_lint1", msrLVT + lvtError: "x2apic_lvt_error",
-	}
-	for i := range uint32(setRegisters) {
-		names[msrISR+i], names[msrTMR+i], names[msrIRR+i] = "x2apic_isr", "x2apic_tmr", "x2apic_irr"
-	}
-	return names
-}()

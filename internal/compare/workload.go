@@ -66,7 +66,7 @@ func Workloads() []Workload {
 			},
 		},
 		{
-			Name: "threads", Program: "threads", Ops: 20_000, Operation: "one round trip between two threads",
+			Name: "threads", Program: "threads", Ops: 3000, Operation: "one round trip between two threads",
 			About: "Two threads wake each other by futex. A kernel switches them by changing stack and FS base, neither of which needs a privileged instruction.",
 			Fewest: map[string]Bound{
 				PV:   {0, "stack and thread pointer are the guest's own"},
