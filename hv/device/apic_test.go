@@ -308,6 +308,15 @@ func TestAPICLINT0Fixed(t *testing.T) {
 	a.writes(msrEOI, 0)
 	a.takes()
 	a.reads("LVT", msrLVT+lvtLINT0, lvtLevel|0x41)
-	a.self(0x41)
+	a.writes(msrLVT+lvtLINT0, lvtMasked|lvtLevel|0x42)
+	a.LINT0(true)
+	a.takes()
+	a.writes(msrLVT+lvtLINT0, lvtLevel|0x42) // unmasked while it is high
+	a.takes(0x42)
+	a.writes(msrEOI, 0)
+	a.takes(0x42)
+	a.LINT0(false)
+	a.writes(msrEOI, 0)
+	a.self(0x41, 0x42)
 	a.reads("TMR of an edge", msrTMR+2, 0)
 }

@@ -95,6 +95,7 @@ func TestAPICShortest(t *testing.T) {
 			a.Accept(v)
 			a.writes(msrEOI, 0)
 			taken++
+			eq(t, "next", a.Next(), a.clock.now+shortest)
 		}
 	}
 	if taken < runs/2 {

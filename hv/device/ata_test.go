@@ -163,7 +163,7 @@ func TestATAIdentify(t *testing.T) {
 	b := a.take(1)
 	a.is("after it", false, idle)
 	word := func(i int) uint16 { return uint16(b[2*i]) | uint16(b[2*i+1])<<8 }
-	for i, want := range map[int]uint16{0: 0x40, 47: 0x8010, 59: 0, 60: 40, 61: 0, 80: 0x7e, 83: 0x7400, 86: 0x3400,
+	for i, want := range map[int]uint16{0: 0x40, 47: 0x8010, 59: 0, 60: 40, 61: 0, 80: 0x7e, 83: 0x7400, 84: 0x4000, 87: 0x4000, 86: 0x3400,
 		85: 0x28, 100: 40, 103: 0, 27: 'p'<<8 | 'v', 46: ' '<<8 | ' '} {
 		eq(t, fmt.Sprint("word ", i), word(i), want)
 	}

@@ -35,6 +35,12 @@ func TestATABeyondTheEnd(t *testing.T) {
 		eq(t, "high half", a.get(reg), []uint32{0x34, 0x12, 0}[i])
 	}
 
+	a.issue(cmdSetMultiple, 0, 1)
+	for _, code := range []uint32{cmdReadExt, cmdWriteExt, cmdReadMultipleExt, cmdWriteMultiExt, cmdVerifyExt} {
+		a.issueExt(code, 1<<30, 1) // which is 0 in 28 bits
+		a.is("48 bits", true, failed)
+	}
+
 	none := withDisk(t, &testDisk{data: make([]byte, 511), bad: -1})
 	none.issue(cmdReadSectors, 0, 1)
 	none.is("of a disk without sectors", true, failed)
@@ -70,8 +76,8 @@ func TestATAHostErrors(t *testing.T) {
 	a.endedAt("bad sector", 6)
 	eq(t, "data", a.bus.In(ataData, 2), 0)
 
-	a.issue(cmdWriteSectors, 6, 3)
-	a.send(make([]byte, sectorSize))
+	a.issue(cmdWriteSectors, 5, 3)
+	a.send(make([]byte, 2*sectorSize))
 	a.is("bad sector", true, failed|statusFault)
 	eq(t, "error", a.get(ataError), errorAborted)
 	a.endedAt("bad sector", 6)

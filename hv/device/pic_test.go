@@ -69,6 +69,7 @@ func (p *testPIC) takes(want ...uint8) {
 
 func TestPICInitialization(t *testing.T) {
 	p := bare(t)
+	p.reads("mask at power-up", 0x21, 0xff)
 	p.raise(0, 1, 14)
 	eq(t, "interrupt before any word", p.intr.level, false)
 	p.outs(0x21, 0)
@@ -329,8 +330,11 @@ func TestPICPoll(t *testing.T) {
 	p.outs(0x20, 0x0f) // poll goes before reading a register
 	p.reads("poll while a higher one is in service", 0x21, 0)
 	p.outs(0x20, 0x20, 0x20, 0x0c)
+	eq(t, "INTR before the poll", p.intr.level, true)
 	p.reads("poll at the other address", 0x21, 0x86)
+	eq(t, "INTR after the poll", p.intr.level, false)
 	p.reads("IMR", 0x21, 0)
+	p.reads("ISR, as before the poll", 0x20, 1<<6)
 	p.outs(0x20, 0x20)
 
 	p.raise(10, 11)

@@ -33,7 +33,11 @@ func TestPITInterrupt(t *testing.T) {
 	runTo(t, p.clock, p, p.clock.now+10*second, 200)
 	eq(t, "interrupts in ten seconds", p.irq.rises-rises, 182)
 
-	p.outs(0x43, 0x30, 0x40, 0xe8, 0x40, 3)
+	p.step(100) // into a high half
+	eq(t, "line in mode 3", p.irq.level, true)
+	p.outs(0x43, 0x30)
+	eq(t, "line after a control word", p.irq.level, false)
+	p.outs(0x40, 0xe8, 0x40, 3)
 	eq(t, "line in mode 0", p.irq.level, false)
 	rises = p.irq.rises
 	due := scaleUp(p.tick()+1001, second, PITHz)

@@ -99,7 +99,9 @@ func TestRTCSet(t *testing.T) {
 		r.put(i, v)
 	}
 	r.shows("set", 0x23, 0x59, 0x58, 2, 0x31, 0x12, 0x99)
+	r.get(rtcC)
 	r.put(rtcB, b24Hours)
+	eq(t, "UF of setting it", r.get(rtcC)&bUpdated, 0)
 	r.shows("running", 0x23, 0x59, 0x58, 2, 0x31, 0x12, 0x99)
 	r.wait(699 * time.Millisecond)
 	r.shows("before the second", 0x23, 0x59, 0x58, 2, 0x31, 0x12, 0x99)

@@ -198,11 +198,16 @@ func TestUARTEmptyInterrupt(t *testing.T) {
 	u.host.room = 0
 	u.write("b")
 	u.reads("LSR", uartLSR, 0)
+	u.put(uartIIR, 0x83) // clear the receiver
+	u.line("not cleared", false)
 	u.put(uartIIR, 0x85) // clear the transmitter
 	u.line("cleared", true)
 	u.reads("LSR", uartLSR, lsrTHRE|lsrTEMT)
 	_, output := u.Wants()
 	eq(t, "wants output", output, false)
+	u.get(uartIIR)
+	u.put(uartIIR, 0x85) // which was empty
+	u.line("cleared while empty", false)
 }
 
 func TestUARTReceive(t *testing.T) {
@@ -257,11 +262,24 @@ func TestUARTFlow(t *testing.T) {
 	u.Update()
 	input, _ = u.Wants()
 	eq(t, "wants input without RTS", input, false)
+	reads := u.host.reads
 	u.reads("LSR without RTS", uartLSR, lsrTHRE|lsrTEMT)
 	u.put(uartMCR, mcrDTR|mcrOut2|mcrRTS)
+	eq(t, "reads with RTS", u.host.reads, reads+1)
 	u.reads("LSR", uartLSR, lsrReady|lsrTHRE|lsrTEMT)
 	u.put(uartIIR, 0x83) // clear the receiver
 	u.reads("LSR", uartLSR, lsrTHRE|lsrTEMT)
+}
+
+// What the FIFO control register clears.
+func TestUARTClear(t *testing.T) {
+	for fcr, kept := range map[uint32]bool{0x01: true, 0xc1: true, 0x05: true, 0x03: false, 0x00: false} {
+		u := newUART(t).ready(ierReceived)
+		u.host.input = []byte("abc")
+		u.reads("IIR", uartIIR, iirFIFO|iirTimeout) // which looks at the host
+		u.put(uartIIR, fcr)
+		eq(t, show(fcr), u.get(uartLSR)&lsrReady != 0, kept)
+	}
 }
 
 // The end of the input is a carrier that is lost once all has been read.
@@ -286,7 +304,11 @@ func TestUARTCarrier(t *testing.T) {
 	u.get(uartLSR)
 	eq(t, "reads after the end", u.host.reads, reads)
 
-	u = newUART(t) // an end without a byte is one as well
+	u = newUART(t).ready(ierModem)
+	u.host.eof = true
+	u.Update()
+	u.line("an end without a byte", true)
+	u = newUART(t) // and one that was before anybody asked
 	u.host.eof = true
 	u.reads("MSR", uartMSR, msrDCD|msrDSR|msrCTS)
 	u.ready(0).reads("MSR", uartMSR, msrDSR|msrCTS|0x08)
