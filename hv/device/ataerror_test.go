@@ -35,6 +35,9 @@ func TestATABeyondTheEnd(t *testing.T) {
 		eq(t, "high half", a.get(reg), []uint32{0x34, 0x12, 0}[i])
 	}
 
+	a.issue(cmdReadSectors, 1<<24, 1)
+	a.is("the upper bits of 28", true, failed)
+	a.endedAt("the upper bits of 28", 1<<24)
 	a.issue(cmdSetMultiple, 0, 1)
 	for _, code := range []uint32{cmdReadExt, cmdWriteExt, cmdReadMultipleExt, cmdWriteMultiExt, cmdVerifyExt} {
 		a.issueExt(code, 1<<30, 1) // which is 0 in 28 bits

@@ -292,10 +292,10 @@ func TestPICRotation(t *testing.T) {
 	p.outs(0x20, 0x64)
 	p.takes(0x25)
 	p.outs(0x20, 0x65)
-	p.outs(0x20, 0xc6) // set priority: 6 is lowest, 7 highest
-	p.lower(0, 7)
-	p.raise(0, 7)
-	p.takes(0x27)
+	p.outs(0x20, 0xc2, 0x20, 0x46) // set priority: 2 is lowest, 3 highest; no operation
+	p.lower(3, 6)
+	p.raise(3, 6)
+	p.takes(0x23)
 }
 
 func TestPICSpecialMask(t *testing.T) {

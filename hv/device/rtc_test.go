@@ -184,6 +184,10 @@ func TestRTCFlags(t *testing.T) {
 	eq(t, "C", r.get(rtcC), 0)
 	r.wait(time.Second)
 	eq(t, "line", r.irq.level, true)
+	r.get(rtcC)
+	r.clock.now += second / 2 // unseen until the rate changes
+	r.put(rtcA, aNormal)
+	eq(t, "C", r.get(rtcC), bPeriodic)
 	r.put(rtcB, b24Hours|bUpdated|bSet) // which clears UIE
 	eq(t, "B", r.get(rtcB), b24Hours|bSet)
 	eq(t, "line", r.irq.level, false)
