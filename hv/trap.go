@@ -111,7 +111,23 @@ func (g *trapGuest) exit(e engine.Exit) (reason string, exit Exit, err error) {
 	}
 	g.vm.clock.adjust()
 	g.pc.consoleReady(g.vm.con.poll())
+	if !e.InFlight {
+		g.leaveShadow()
+	}
 	return e.Reason.String(), Exit{}, nil
+}
+
+// leaveShadow ends STI's shadow over an instruction that does not trap: one that
+// jumps to itself would never be seen to have been executed.
+func (g *trapGuest) leaveShadow() {
+	at := g.hw.Regs().RIP
+	if !g.cpu.Shadow || at != g.cpu.ShadowRIP {
+		return
+	}
+	var code [15]byte
+	if _, ok := g.sites[at]; !ok && !emulate.Emulates(g.fetch(code[:])) {
+		g.cpu.Shadow = false
+	}
 }
 
 // hypercall answers the calls for which a PC has no device.
@@ -213,8 +229,9 @@ func (g *trapGuest) instruction(e engine.Exit) (reason string, err error) {
 		code = g.fetch(fetched[:])
 	}
 	if g.cpu.Interruptible(r) && g.pc.pending() {
-		g.hw.RegsChanged()
-		return engine.Interrupted.String(), nil // before the instruction, which will trap again
+		// It was held back by the instruction before those that have not trapped,
+		// and would be lost on a guest that goes on with CLI.
+		return engine.Interrupted.String(), g.done()
 	}
 	fault := emulate.Exception{Vector: e.Vector, Error: e.Error, HasError: e.Vector == vectorProtection}
 	res := g.cpu.Step(r, code, fault, g)

@@ -98,6 +98,12 @@ func decode(code []byte) (in instruction, ok bool) {
 	return in, in.length <= maxLength
 }
 
+// Emulates reports whether code begins with an instruction that Step emulates.
+func Emulates(code []byte) bool {
+	in, ok := decode(code)
+	return ok && in.what.do != nil
+}
+
 // text shows the instruction as the manuals of the processor do.
 func (in *instruction) text() string {
 	if in.Op == 0 {
