@@ -18,6 +18,7 @@ type shadow struct {
 	guest guestTables
 	views [2]*pageTables // for virtual CPL 0, and for 3
 
+	huge   bool         // a page of 1 GiB has been taken in
 	forget func() error // makes the processor forget every translation
 }
 
@@ -73,18 +74,12 @@ func (s *shadow) view(cpl uint8) *pageTables {
 	return s.views[0]
 }
 
-// Marks in an entry of the shadow: the guest's page is larger than the entry's.
-const (
-	shadowLarge entry = 1 << 9  // 2 MiB
-	shadowHuge  entry = 1 << 10 // 1 GiB
-)
+// shadowLarge marks an entry of the shadow: the guest's page is larger.
+const shadowLarge entry = 1 << 9
 
 func (tr *translation) size() entry {
-	switch {
-	case tr.leaf != nil:
+	if tr.leaf != nil {
 		return 0
-	case tr.huge:
-		return shadowHuge
 	}
 	return shadowLarge
 }
@@ -136,6 +131,7 @@ func (s *shadow) fill(t *pageTables, a uint64, tr *translation) (shadowOutcome, 
 		return shadowKnown, nil
 	}
 	e.store(v)
+	s.huge = s.huge || tr.huge
 	if old&ptePresent != 0 && (old.frame() != v.frame() || old&^v&pteWrite != 0 || v&^old&pteNX != 0) {
 		t.voided(old.frame()) // the guest has changed its tables and not said so
 		if err := t.invalidate(); err != nil {
@@ -180,25 +176,24 @@ func (s *shadow) fillNear(t *pageTables, to *[512]entry, tr *translation) {
 	}
 }
 
-// invalidatePage drops what is known of one page, whatever its size.
+// invalidatePage drops what is known of one page, whatever its size: of a large
+// one all, whether or not the address is in a part that the shadow has. Pages of
+// 1 GiB are rare, and not looked for.
 func (s *shadow) invalidatePage(a uint64) error {
-	if a >= lowerHalf {
+	switch {
+	case a >= lowerHalf:
 		return nil
+	case s.huge:
+		return s.flush(true)
 	}
 	for _, t := range s.views {
 		e := t.slot(a, false)
 		if e == nil {
 			continue
 		}
-		switch v := e.load(); {
-		case v&shadowHuge != 0:
-			return s.flush(true)
-		case v&shadowLarge != 0:
-			for i := range tableOf(e) {
-				t.drop(&tableOf(e)[i], shadowLarge)
-			}
-		default:
-			t.drop(e, ptePresent)
+		t.drop(e, ptePresent)
+		for i := range tableOf(e) {
+			t.drop(&tableOf(e)[i], shadowLarge)
 		}
 		if err := t.invalidate(); err != nil {
 			return err
@@ -217,6 +212,7 @@ func (t *pageTables) drop(e *entry, bits entry) {
 
 // flush drops everything, or everything but global pages.
 func (s *shadow) flush(global bool) error {
+	s.huge = s.huge && !global
 	dropped := false
 	for _, t := range s.views {
 		t.eachTable(func(_ frame, table *[512]entry) {
@@ -236,6 +232,7 @@ func (s *shadow) flush(global bool) error {
 
 // restart gives all tables back but the roots.
 func (s *shadow) restart() error {
+	s.huge = false
 	var used []frame
 	for _, t := range s.views {
 		t.eachTable(func(f frame, _ *[512]entry) { used = append(used, f) })

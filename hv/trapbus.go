@@ -49,12 +49,13 @@ func (g *trapGuest) InvalidatePage(a uint64) { g.note(g.shadow.invalidatePage(a)
 func (g *trapGuest) FlushTLB(global bool) {
 	t := &g.shadow.guest
 	t.cr3, t.wp, t.nxe = g.cpu.CR3, g.cpu.CR0&cr0WP != 0, g.cpu.EFER&eferNXE != 0
-	g.note(g.shadow.flush(global))
+	g.note(g.shadow.flush(global || g.cpu.CR4&cr4PGE == 0))
 }
 
-// Bits of CR0 and EFER that page tables are walked by.
+// Bits of CR0, CR4 and EFER that page tables are walked by.
 const (
 	cr0WP   = 1 << 16
+	cr4PGE  = 1 << 7
 	eferNXE = 1 << 11
 )
 
