@@ -26,6 +26,7 @@ type trapGuest struct {
 // Exceptions that mean something to the host (Intel SDM volume 3A, "Exception
 // and Interrupt Reference").
 const (
+	vectorDebug       = 1
 	vectorNMI         = 2
 	vectorBreakpoint  = 3
 	vectorInvalid     = 6
@@ -33,6 +34,9 @@ const (
 	vectorProtection  = 13
 	vectorPageFault   = 14
 	vectorMachine     = 18
+
+	flagTF     = 1 << 8  // of RFLAGS
+	singleStep = 1 << 14 // BS of DR6: what #DB means with TF, since there are no breakpoints
 )
 
 func newTrapGuest(c *vcpu) *trapGuest {
@@ -163,6 +167,9 @@ func (g *trapGuest) exception(e engine.Exit) (reason string, err error) {
 
 // reflect has the guest handle an exception of its own.
 func (g *trapGuest) reflect(e engine.Exit) error {
+	if e.Vector == vectorDebug && g.hw.Regs().RFLAGS&flagTF != 0 {
+		g.cpu.DR[6] |= singleStep
+	}
 	return g.deliver(emulate.Exception{
 		Vector: e.Vector, Error: e.Error, HasError: hasErrorCode(e.Vector), CR2: e.CR2,
 	})
@@ -224,7 +231,8 @@ func (g *trapGuest) instruction(e engine.Exit) (reason string, err error) {
 		code = site.Code()
 		r.RIP = site.Addr
 	} else if e.Vector == vectorBreakpoint {
-		return reasonException, g.reflect(e)
+		code = fetched[:copy(fetched[:], int3)] // whose gate's DPL counts
+		r.RIP -= uint64(len(code))
 	} else {
 		code = g.fetch(fetched[:])
 	}
@@ -257,6 +265,9 @@ func (g *trapGuest) instruction(e engine.Exit) (reason string, err error) {
 	}
 	return reason, nil
 }
+
+// int3 is the instruction INT3.
+var int3 = []byte{0xcc}
 
 // patched is the instruction that stood where an exception has come from.
 func (g *trapGuest) patched(vector uint8) (site sensitive.Site, ok bool) {
