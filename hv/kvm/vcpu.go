@@ -173,14 +173,16 @@ func (v *VCPU) Bases() (fs, gs uint64) {
 	return s.fs.base, s.gs.base
 }
 
-// SetBases changes them. Only after an exit that guest code at CPL 3 has caused.
+// SetBases changes them. Only while no exception is in flight.
 func (v *VCPU) SetBases(fs, gs uint64) {
 	v.sregs.fs.base, v.sregs.gs.base = fs, gs
 	v.sregsChanged()
 }
 
-// SetRoot changes where address translation begins, with the same condition.
+// SetRoot changes where address translation begins, with the same condition. The
+// bases may have changed without an exit.
 func (v *VCPU) SetRoot(root hypercall.GPA) {
+	v.sregs.fs.base, v.sregs.gs.base = v.Bases()
 	v.sregs.cr3 = uint64(root)
 	v.sregsChanged()
 }

@@ -65,6 +65,13 @@ func (b Bare) Write(t testing.TB) string {
 	return Image{Code: b.Code, Handler: handlers, Data: data}.Write(t)
 }
 
+// At is where the handler of a vector of its own will be, or of a routine in
+// place of one. All handlers are known.
+func (b Bare) At(v byte) uint64 {
+	_, at := b.handlers()
+	return at[v]
+}
+
 // handlers is the code at Upcall, and where each vector's is.
 func (b Bare) handlers() (c *Code, at [256]uint64) {
 	c = new(Code)
@@ -90,14 +97,15 @@ func (b Bare) handlers() (c *Code, at [256]uint64) {
 // becomeResult stores what [Fault] makes of vector, error code and CR2, and
 // goes on at R14 with the stack as it was.
 func becomeResult(c *Code) {
-	c.Pop(RBX).Pop(RAX).Raw(0x0f, 0xb6, 0xc0)                // movzx eax, al
-	c.Raw(0x48, 0x89, 0xda, 0x48, 0xc1, 0xe2, 0x08)          // mov rdx, rbx; shl rdx, 8
-	c.Raw(0x48, 0x09, 0xc2, 0x48, 0xc1, 0xe2, 0x30)          // or rdx, rax; shl rdx, 48
-	c.Raw(0x31, 0xc0, 0x83, 0xfb, 14)                        // xor eax, eax; cmp ebx, 14
-	c.Unless(NotEqual, func(c *Code) { c.FromCR(2) })        //
-	c.Raw(0x48, 0xc1, 0xe0, 0x10, 0x48, 0xc1, 0xe8, 0x10)    // shl rax, 16; shr rax, 16
-	c.Raw(0x48, 0x09, 0xd0, 0x48, 0x0f, 0xba, 0xe8, 0x3f)    // or rax, rdx; bts rax, 63
-	c.Result().Raw(0x4c, 0x89, 0x34, 0x24).Raw(0xfc).Iretq() // mov [rsp], r14; cld
+	c.Pop(RBX).Pop(RAX).Raw(0x0f, 0xb6, 0xc0)                 // movzx eax, al
+	c.Raw(0x48, 0x89, 0xda, 0x48, 0xc1, 0xe2, 0x08)           // mov rdx, rbx; shl rdx, 8
+	c.Raw(0x48, 0x09, 0xc2, 0x48, 0xc1, 0xe2, 0x30)           // or rdx, rax; shl rdx, 48
+	c.Raw(0x31, 0xc0, 0x83, 0xfb, 14)                         // xor eax, eax; cmp ebx, 14
+	c.Unless(NotEqual, func(c *Code) { c.FromCR(2) })         //
+	c.Raw(0x48, 0xc1, 0xe0, 0x10, 0x48, 0xc1, 0xe8, 0x10)     // shl rax, 16; shr rax, 16
+	c.Raw(0x48, 0x09, 0xd0, 0x48, 0x0f, 0xba, 0xe8, 0x3f)     // or rax, rdx; bts rax, 63
+	c.Raw(0x48, 0x81, 0x64, 0x24, 16, 0xff, 0xfe, 0xff, 0xff) // and qword [rsp+16], ^TF
+	c.Result().Raw(0x4c, 0x89, 0x34, 0x24).Raw(0xfc).Iretq()  // mov [rsp], r14; cld
 }
 
 // PushesError says whether a vector's frame begins with an error code.
