@@ -30,6 +30,8 @@ type outcome struct {
 	err  error
 	out  []byte
 	took time.Duration // from a stop to the end of Run, or of the whole Run
+
+	reasons map[string]uint64 // of the exits
 }
 
 func (o outcome) String() string {
@@ -93,6 +95,7 @@ func runOnce(t *testing.T, cfg hv.Config, stopAfter time.Duration) (o outcome) {
 		o.took -= stopAfter
 	}
 	s := vm.Stats()
+	o.reasons = s.Exits.ByReason
 	sum := uint64(0)
 	for _, n := range s.Exits.ByReason {
 		sum += n

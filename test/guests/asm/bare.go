@@ -109,6 +109,20 @@ func (c *Code) Unless(condition byte, f func(c *Code)) *Code {
 	return c
 }
 
+// Call calls a place before, a length that B had.
+func (c *Code) Call(to int) *Code {
+	c.Raw(0xe8)
+	c.B = le.AppendUint32(c.B, uint32(to-len(c.B)-4))
+	return c
+}
+
+// Patch makes the jump, whose distance of 32 bits ends at a place before, lead
+// here.
+func (c *Code) Patch(at int) *Code {
+	le.PutUint32(c.B[at-4:], uint32(len(c.B)-at))
+	return c
+}
+
 // Back jumps to a place before, a length that B had, when the condition holds.
 func (c *Code) Back(condition byte, to int) *Code {
 	c.Raw(0x0f, 0x80|condition)
