@@ -31,6 +31,7 @@ func boot() {
 	if isNative {
 		initNative(si)
 	}
+	offerClock()
 	initMemory()
 	initThreads()
 	initPoller()

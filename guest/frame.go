@@ -70,6 +70,7 @@ const (
 	bootCS   = hypercall.BootCS
 	bootSS   = hypercall.BootSS
 
+	bootStackSize = hypercall.BootStackSize
 	hypercallPage = hypercall.HypercallGVA
 	clockAddr     = hypercall.SharedInfoGVA
 	offSeq        = unsafe.Offsetof(hypercall.ClockInfo{}.Seq)
@@ -103,4 +104,7 @@ var code codeAddrs
 func gate()
 func exitGate()
 func rt0()
+func offerClock()
+
+//go:noescape
 func findCode(c *codeAddrs)

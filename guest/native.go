@@ -53,8 +53,6 @@ func initNative(si *hypercall.StartInfo) {
 const cr4PGE = 1 << 7
 
 func initPaging(si *hypercall.StartInfo) {
-	paging.root = readCR3() &^ (pageSize - 1)
-	paging.ram.init(uintptr(hypercall.DirectMapGVA), uint64(si.FreeFrom), si.MemBytes)
 	paging.setGlobal(code.text&^(pageSize-1), uintptr(si.ImageEnd))
 	paging.setGlobal(uintptr(hypercall.DirectMapGVA), uintptr(hypercall.DirectMapGVA)+uintptr(si.MemBytes))
 	setCR4(cr4PGE)

@@ -5,6 +5,26 @@
 // The image's entry point. RDI is the start-info page, RSP the first stack, GS
 // the vCPU's page, and events are masked.
 TEXT ·rt0(SB), NOSPLIT|NOFRAME, $0-0
+	CMPL const_offMode(DI), $const_modeTrap
+	JNE  kernel
+
+	// A bare machine's loader may have left variables of the kernel's to it: until
+	// they are mapped there is only the first stack, with a g at its lower end.
+	LEAQ -const_bootStackSize(SP), R14
+	LEAQ (kernelG__size+16)(R14), AX
+	MOVQ AX, kernelG_stackLo(R14)
+	MOVQ SP, kernelG_stackHi(R14)
+	LEAQ const_stackGuard(AX), CX
+	MOVQ CX, kernelG_stackGuard0(R14)
+	MOVQ CX, kernelG_stackGuard1(R14)
+	CALL ·setFS(SB)
+	MOVQ R14, -8(FS)
+	XORPS X15, X15
+	MOVQ $·mapImage(SB), AX
+	CALL AX
+	MOVB $1, ·isNative(SB)
+
+kernel:
 	// A g to run on: the kernel's. -8(FS) must be a word before any Go code.
 	LEAQ ·bootTLS+8(SB), AX
 	CALL ·setFS(SB)
@@ -20,9 +40,8 @@ TEXT ·rt0(SB), NOSPLIT|NOFRAME, $0-0
 	ADDQ $const_stackGuard, CX
 	MOVQ CX, (cpu_g+kernelG_stackGuard0)(R14)
 	MOVQ CX, (cpu_g+kernelG_stackGuard1)(R14)
-	CMPL const_offMode(DI), $const_modeTrap
-	JNE  pv
-	MOVB $1, ·isNative(SB)
+	CMPB ·isNative(SB), $0
+	JEQ  pv
 	MOVQ $const_bootCS, const_offCS(GS)
 	MOVQ $const_bootSS, const_offSS(GS)
 	JMP  stack
@@ -38,12 +57,17 @@ pv:
 stack:
 	MOVQ const_offStack(GS), SP
 	XORPS X15, X15
-	MOVQ $·vdsoClock(SB), AX
-	MOVQ AX, runtime·vdsoClockgettimeSym(SB)
 	MOVQ $·leave(SB), AX
 	PUSHQ AX
 	MOVQ $·boot(SB), AX
 	JMP  AX
+
+// func offerClock()
+// Tells the runtime of vdsoClock.
+TEXT ·offerClock(SB), NOSPLIT, $0-0
+	MOVQ $·vdsoClock(SB), AX
+	MOVQ AX, runtime·vdsoClockgettimeSym(SB)
+	RET
 
 // func findCode(c *codeAddrs)
 TEXT ·findCode(SB), NOSPLIT, $0-8

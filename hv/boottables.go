@@ -60,8 +60,12 @@ func (t *bootTables) mapFrames(a hypercall.GVA, first frame, n int, bits entry) 
 	return nil
 }
 
-// mapLazily takes the memory at once: a PC's memory is there or not.
+// mapLazily leaves what can be written to the guest, which has the page faults.
+// For the rest it takes the memory at once: a PC's memory is there or not.
 func (t *bootTables) mapLazily(a, end hypercall.GVA, bits entry) error {
+	if bits&pteWrite != 0 {
+		return nil
+	}
 	for ; a < end; a += pageSize {
 		f, ok := t.mem.take()
 		if !ok {
