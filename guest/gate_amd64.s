@@ -79,8 +79,15 @@
 
 // func gate()
 // The runtime's door. System-call registers; only AX, CX and R11 change.
+// On a bare machine an interrupt that has waited may come here. A traceback goes
+// on from here since nothing in this function changes SP.
 TEXT ·gate(SB), NOSPLIT|NOFRAME, $0-0
 	MASK
+	JMP  ·masked(SB)
+
+// func masked()
+// The rest of gate, with events masked.
+TEXT ·masked(SB), NOSPLIT|NOFRAME, $0-0
 	MOVQ const_offThread(GS), CX
 	MOVQ AX, (thread_frame+frame_rax)(CX)
 	SAVE_PRESERVED(CX)
