@@ -103,14 +103,9 @@ func (p *pc) interrupt() (vector uint8, ok bool) {
 	return vector, ok
 }
 
-// exit is how the guest has ended the machine, once it has. What it has written
-// before goes out.
+// exit is how the guest has ended the machine, once it has.
 func (p *pc) exit() (Exit, bool) {
 	code, signal, ok := p.control.Exit()
-	if ok {
-		p.bus.COM1.Flush()
-		p.bus.COM2.Flush()
-	}
 	return Exit{Code: code, Signal: signal}, ok
 }
 

@@ -92,9 +92,9 @@ func (g *trapGuest) lookAgain() error {
 }
 
 const (
-	// shortLook is how long a guest runs at least before it is made to come out,
-	// in ns: an entry alone can take a quarter of it.
-	shortLook = 100_000
+	// shortLook is how long a guest has at least before it is made to come out, in
+	// ns: about what an entry takes.
+	shortLook = 20_000
 	// sameLook is what two times may differ by that are the same, in ns: one is
 	// made of the TSC's.
 	sameLook = 1_000
