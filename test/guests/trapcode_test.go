@@ -80,7 +80,7 @@ func TestTrapChangingCode(t *testing.T) {
 			for len(c.B) < at-asm.Text {
 				c.Raw(0xcc)
 			}
-			survive(t, asm.Bare{Code: c.Raw(0xfa, 0xc3)}) // cli; ret
+			survive(t, asm.Bare{Code: c.Raw(0xfa, 0xc3)}, burst) // cli; ret
 		})
 	}
 }

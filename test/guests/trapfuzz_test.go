@@ -12,15 +12,15 @@ import (
 	"github.com/pvrun/pvrun/test/guests/asm"
 )
 
-// burst is how long a guest of many may run.
+// burst is how long one of many guests may run that may spin for ever.
 const burst = 100 * time.Millisecond
 
 // survive runs a guest of which anything is allowed but harm: it ends by itself,
 // by a fault that has a reason and an address, or when it is stopped. The
 // registers are those of a fault.
-func survive(t *testing.T, image asm.Bare) (*hv.GuestFault, map[string]uint64) {
+func survive(t *testing.T, image asm.Bare, stopAfter time.Duration) (*hv.GuestFault, map[string]uint64) {
 	t.Helper()
-	o := runOnce(t, hv.Config{Mode: hypercall.ModeTrap, Memory: 48 << 20, Image: image.Write(t)}, burst)
+	o := runOnce(t, hv.Config{Mode: hypercall.ModeTrap, Memory: 48 << 20, Image: image.Write(t)}, stopAfter)
 	var f *hv.GuestFault
 	switch {
 	case o.err == nil:
@@ -37,7 +37,7 @@ func survive(t *testing.T, image asm.Bare) (*hv.GuestFault, map[string]uint64) {
 }
 
 // snippets are pieces of code, each tried with the same registers. What faults
-// goes on with the next.
+// goes on with the next, and so does, when a timer ticks, what spins.
 type snippets struct {
 	list [][]byte
 	seen map[string]uint64 // the reasons of all exits
@@ -46,9 +46,16 @@ type snippets struct {
 
 // image makes the guest that tries them from one on.
 func (s *snippets) image(from int) asm.Bare {
-	c := new(asm.Code).BeginBare()
+	const tick = 0x40
+	c := new(asm.Code).BeginBare().Wrmsr(apicSVR, apicEnabled).Wrmsr(apicDivide, 0xb)
+	c.Mov(asm.R14, asm.Text) // until the first has begun
+	c.Wrmsr(apicTimer, modePeriodic|tick).Wrmsr(apicInitial, 5_000_000)
 	c.Raw(0xe9, 0, 0, 0, 0) // jmp over the routine
 	over := len(c.B)
+	counted := func(c *asm.Code, addr uint32) *asm.Code { // some jump in circles, and some change R14
+		return c.Count(addr).Word(addr).CmpAX(600).Unless(asm.Below, func(c *asm.Code) { c.Stop(0) })
+	}
+	counted(c, asm.Vars)
 	for r := asm.RAX; r <= asm.R13; r++ {
 		if r != asm.RSP {
 			c.Mov(r, asm.Data+0x8000)
@@ -56,6 +63,7 @@ func (s *snippets) image(from int) asm.Bare {
 	}
 	c.Pop(asm.RAX).Mov(asm.RSP, asm.Stack0-64).Raw(0xfc, 0xff, 0xe0) // cld; jmp rax
 	c.Patch(over)
+	c.Sti()
 	s.ends = nil
 	for _, b := range s.list[from:] {
 		c.Try(func(c *asm.Code) {
@@ -65,9 +73,10 @@ func (s *snippets) image(from int) asm.Bare {
 		c.Mov(asm.R15, asm.Results)
 		s.ends = append(s.ends, asm.Text+uint64(len(c.B)))
 	}
-	image := asm.Bare{Code: c.Mov(asm.RSP, asm.Stack0).Stop(0), Gates: map[byte]asm.Gate{}}
-	for v := range 32 {
-		image.Gates[byte(v)] = asm.Gate{IST: 1}
+	next := new(asm.Code).Wrmsr(apicEOI, 0).Raw(0x4c, 0x89, 0x34, 0x24).Iretq() // mov [rsp], r14
+	image := asm.Bare{Code: c.Mov(asm.RSP, asm.Stack0).Stop(0), Handlers: map[byte]*asm.Code{tick: next}, Gates: map[byte]asm.Gate{tick: {IST: 1}}}
+	for v := range byte(32) { // a jump costs no exit, as IRETQ would
+		image.Handlers[v], image.Gates[v] = counted(new(asm.Code), asm.Vars+8).Raw(0x41, 0xff, 0xe6), asm.Gate{IST: 1, Trap: true} // jmp r14
 	}
 	return image
 }
@@ -77,7 +86,7 @@ func (s *snippets) image(from int) asm.Bare {
 func (s *snippets) run(t *testing.T) (machines int) {
 	from := 0
 	for ; machines < 12 && from < len(s.list); machines++ {
-		f, reasons := survive(t, s.image(from))
+		f, reasons := survive(t, s.image(from), limit/4)
 		for name, n := range reasons {
 			s.seen[name] += n
 		}
@@ -204,7 +213,7 @@ func TestTrapWild(t *testing.T) {
 				c.SetEntry(any(), 1+random.IntN(4), random.Uint64()&^(1<<51-1<<26)|random.Uint64()&7)
 			}
 		}
-		survive(t, asm.Bare{Code: c.Stop(0), Data: map[uint64][]byte{asm.Data + 0xd000: data}})
+		survive(t, asm.Bare{Code: c.Stop(0), Data: map[uint64][]byte{asm.Data + 0xd000: data}}, burst)
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}
@@ -255,7 +264,7 @@ func TestTrapRandomPorts(t *testing.T) {
 			}
 		}
 		image.Code = c.Stop(0)
-		survive(t, image)
+		survive(t, image, burst)
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}
