@@ -115,6 +115,7 @@ func (g *trapGuest) exit(e engine.Exit) (reason string, exit Exit, err error) {
 	}
 	g.vm.clock.adjust()
 	g.pc.consoleReady(g.vm.con.poll())
+	g.look = tickLook // it has come, and may have been too early
 	if !e.InFlight {
 		g.leaveShadow()
 	}
