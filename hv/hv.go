@@ -95,6 +95,7 @@ type VM struct {
 	ran     atomic.Bool
 	stop    atomic.Bool // Run's context is over
 	signals atomic.Uint64
+	untaken atomic.Bool // trap mode: the control port has some of them
 }
 
 // New loads the image and prepares a machine. The error is an *ImageError, a
@@ -232,7 +233,7 @@ func (vm *VM) SignalTaken() bool {
 	vm.kick.mu.Lock() // against Close, which takes guest memory away
 	defer vm.kick.mu.Unlock()
 	return vm.kick.state.Load() == closed ||
-		vm.signals.Load() == 0 && atomic.LoadUint64(&vm.shared.Signals) == 0
+		vm.signals.Load() == 0 && !vm.untaken.Load() && atomic.LoadUint64(&vm.shared.Signals) == 0
 }
 
 // Close takes the machine away. No Run may be under way.

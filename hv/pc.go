@@ -13,10 +13,8 @@ type pc struct {
 	vm      *VM
 	bus     device.Bus
 	apic    *device.APIC
-	intr    bool // the interrupt controllers' line
 	control *device.Control
-	input   bool   // stdin is worth a try
-	signals uint64 // that the control port was given and still has
+	input   bool // stdin is worth a try
 }
 
 // Interrupt lines of a PC.
@@ -32,10 +30,7 @@ func newPC(vm *VM) *pc {
 	p := &pc{vm: vm, input: true}
 	tsc := func() uint64 { return rdtsc() + vm.clock.tsc.Offset }
 	p.apic = device.NewAPIC(p, tsc, vm.clock.tsc.Hz)
-	pic := device.NewPIC(func(level bool) {
-		p.intr = level
-		p.apic.LINT0(level)
-	})
+	pic := device.NewPIC(p.apic.LINT0)
 	p.control = device.NewControl(pic.Line(hypercall.ControlIRQ))
 	p.bus = device.Bus{
 		PIC:     pic,
@@ -58,9 +53,8 @@ func (p *pc) Wall() time.Time { return time.Now() }
 
 // update has the devices do what is due, and passes signals on.
 func (p *pc) update() {
-	if p.vm.kick.raised.Swap(0) != 0 || p.signals != 0 {
-		p.passSignals()
-	}
+	p.vm.kick.raised.Store(0)
+	p.passSignals()
 	// Next is asked first: for what is due already it may be the time now.
 	if next := p.bus.Next(); next <= p.vm.clock.now() {
 		p.bus.Update()
@@ -70,16 +64,17 @@ func (p *pc) update() {
 	}
 }
 
-// passSignals gives the control port signals that it has not, and forgets those
-// that the guest has taken.
+// passSignals gives the control port the signals that have come, and notes whether
+// the guest has left some there.
 func (p *pc) passSignals() {
-	if p.signals != 0 && p.control.Pending() == 0 {
-		p.vm.signals.And(^p.signals)
-		p.signals = 0
+	if p.vm.signals.Load() != 0 {
+		p.vm.untaken.Store(true) // before: SignalTaken looks at both
+		for s := p.vm.signals.Swap(0); s != 0; s &= s - 1 {
+			p.control.Signal(bits.TrailingZeros64(s) + 1)
+		}
 	}
-	for s := p.vm.signals.Load() &^ p.signals; s != 0; s &= s - 1 {
-		p.control.Signal(bits.TrailingZeros64(s) + 1)
-		p.signals |= s & -s
+	if p.vm.untaken.Load() && p.control.Pending() == 0 {
+		p.vm.untaken.Store(false)
 	}
 }
 

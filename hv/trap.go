@@ -20,6 +20,7 @@ type trapGuest struct {
 	sites  map[uint64]sensitive.Site // what was patched, by address
 	pc     *pc
 	look   int64 // the time at which the tick has it come out
+	polled int64 // when the console's files were last asked
 	failed error // on the Bus; the machine ends
 }
 
@@ -33,9 +34,11 @@ const (
 	vectorDoubleFault = 8
 	vectorProtection  = 13
 	vectorPageFault   = 14
+	vectorAlignment   = 17
 	vectorMachine     = 18
 
-	flagTF     = 1 << 8  // of RFLAGS
+	flagTF     = 1 << 8 // of RFLAGS
+	flagAC     = 1 << 18
 	singleStep = 1 << 14 // BS of DR6: what #DB means with TF, since there are no breakpoints
 )
 
@@ -62,6 +65,11 @@ const (
 
 // enter lets the devices do what is due, and interrupts the guest if it can be.
 func (g *trapGuest) enter() error {
+	if now := g.vm.clock.now(); now-g.polled >= hypercall.TickNS {
+		g.polled = now
+		g.vm.clock.adjust()
+		g.pc.consoleReady(g.vm.con.poll())
+	}
 	g.pc.update()
 	if g.cpu.Interruptible(g.hw.Regs()) {
 		if vector, ok := g.pc.interrupt(); ok {
@@ -113,8 +121,6 @@ func (g *trapGuest) exit(e engine.Exit) (reason string, exit Exit, err error) {
 		}
 		return reason, Exit{}, err
 	}
-	g.vm.clock.adjust()
-	g.pc.consoleReady(g.vm.con.poll())
 	g.look = tickLook // it has come, and may have been too early
 	if !e.InFlight {
 		g.leaveShadow()
@@ -143,10 +149,12 @@ func (g *trapGuest) hypercall(call hypercall.Call) error {
 	}
 	a := callArgs{r.RDI, r.RSI, r.RDX, r.R10, r.R8, r.R9}
 	result := failed(hypercall.ENOSYS)
-	switch call {
-	case hypercall.CallCrash:
+	switch {
+	case g.cpu.CPL != 0:
+		result = failed(hypercall.EPERM) // pointers are looked up with the rights of CPL 0
+	case call == hypercall.CallCrash:
 		return g.fault("%s", g.vm.crashText(a))
-	case hypercall.CallHostFile:
+	case call == hypercall.CallHostFile:
 		result = g.vm.hostFile(a)
 	}
 	r.RAX = uint64(result)
@@ -162,6 +170,13 @@ func (g *trapGuest) exception(e engine.Exit) (reason string, err error) {
 		return g.instruction(e)
 	case vectorNMI, vectorDoubleFault, vectorMachine:
 		return reasonException, g.fault("%s", exceptionText(e))
+	case vectorAlignment:
+		if r := g.hw.Regs(); g.cpu.CPL != 3 || g.cpu.CR0&cr0AM == 0 {
+			// There is no such check where the guest believes to be, but at the real
+			// CPL 3, so the flag has to go.
+			r.RFLAGS &^= flagAC
+			return reasonException, g.done()
+		}
 	}
 	return reasonException, g.reflect(e)
 }

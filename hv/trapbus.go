@@ -52,9 +52,10 @@ func (g *trapGuest) FlushTLB(global bool) {
 	g.note(g.shadow.flush(global || g.cpu.CR4&cr4PGE == 0))
 }
 
-// Bits of CR0, CR4 and EFER that page tables are walked by.
+// Bits of CR0, CR4 and EFER.
 const (
 	cr0WP   = 1 << 16
+	cr0AM   = 1 << 18
 	cr4PGE  = 1 << 7
 	eferNXE = 1 << 11
 )

@@ -62,6 +62,9 @@ const (
 	// code at the virtual CPL 3 may do without a trap.
 	cr4Unsupported = cr4VME | cr4PVI | cr4TSD
 
+	// cr4Real are those that the real processor goes by.
+	cr4Real = cr4OSFXSR | cr4OSXMMEXCPT | cr4FSGSBASE | cr4OSXSAVE
+
 	// cr4Paging change what translations say.
 	cr4Paging = cr4PSE | cr4PAE | cr4PGE | 1<<17 | 1<<20 | 1<<21
 

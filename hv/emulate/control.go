@@ -83,6 +83,8 @@ func (s *step) setCR4(v uint64) *Exception {
 		return gp(0)
 	case v&cr4Unsupported != 0:
 		return s.refuse("CR4.VME, CR4.PVI and CR4.TSD are not supported")
+	case s.c.CR4&^v&cr4Real != 0:
+		return s.refuse("to clear CR4.OSFXSR, OSXMMEXCPT, FSGSBASE or OSXSAVE is not supported")
 	}
 	changed := v ^ s.c.CR4
 	s.c.CR4 = v

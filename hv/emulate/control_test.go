@@ -95,6 +95,8 @@ func TestCR3AndCR4(t *testing.T) {
 	m.fails("0f 22 e0", vectorGP, 0)
 	m.RAX = m.CR4 | cr4TSD
 	m.refuses("0f 22 e0", "TSD")
+	m.RAX = m.CR4 &^ cr4OSXSAVE // which the processor would go on to have
+	m.refuses("0f 22 e0", "OSXSAVE")
 }
 
 func TestDebugRegisters(t *testing.T) {

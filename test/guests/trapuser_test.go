@@ -85,7 +85,10 @@ func TestTrapUser(t *testing.T) {
 	b.page(0, frameA|present|writable)
 	b.code.Invlpg(region).GoUser(2)
 	b.load("and no more", fault(14, 5, region), region)
+	misaligned := []byte{0x9c, 0x0f, 0xba, 0x2c, 0x24, 18, 0x9d, 0x48, 0x8b, 0x4c, 0x24, 1} // AC by POPFQ; mov rcx, [rsp+1]
+	b.raw("misaligned at CPL 3, with AC", fault(17, 0, 0), misaligned...)
 	b.kernel()
+	b.raw("misaligned at CPL 0, with AC", asm.NoFault, misaligned...)
 	b.run(t)
 }
 
