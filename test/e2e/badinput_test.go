@@ -292,17 +292,19 @@ func TestBadCommandLines(t *testing.T) {
 // and no size in between does anything worse.
 func TestSmallMemory(t *testing.T) {
 	t.Parallel()
-	for _, size := range []string{"1m", "2m", "3m", "4m", "5m", "6m", "7m", "8m", "10m", "12m", "16m"} {
-		got := run(t, hello, []string{"-m", size})
-		switch {
-		case got.code == 0 && got.stdout == "hello from a unikernel\n" && got.stderr == "":
-		case got.code == 125 && strings.Contains(got.stderr, "not enough memory") && strings.Count(got.stderr, "\n") == 1:
-		case got.code == 2 && strings.Contains(got.stderr, "out of memory"):
-		case got.code == 2 && strings.Contains(got.stderr, "cannot allocate"):
-		default:
-			t.Errorf("-m %s: got code %d, stdout %q, stderr %.300q", size, got.code, got.stdout, got.stderr)
+	eachMode(t, func(t *testing.T, mode string) {
+		for _, size := range []string{"1m", "2m", "3m", "4m", "5m", "6m", "7m", "8m", "10m", "12m", "16m"} {
+			got := run(t, hello, in(mode, "-m", size))
+			switch {
+			case got.code == 0 && got.stdout == "hello from a unikernel\n" && got.stderr == "":
+			case got.code == 125 && strings.Contains(got.stderr, "not enough memory") && strings.Count(got.stderr, "\n") == 1:
+			case got.code == 2 && strings.Contains(got.stderr, "out of memory"):
+			case got.code == 2 && strings.Contains(got.stderr, "cannot allocate"):
+			default:
+				t.Errorf("-m %s: got code %d, stdout %q, stderr %.300q", size, got.code, got.stdout, got.stderr)
+			}
 		}
-	}
+	})
 }
 
 // Packages that cannot be images. Go's own message comes whole.
@@ -429,11 +431,14 @@ func TestNoHostMemory(t *testing.T) {
 	}
 }
 
-// A guest that is broken outside Go: registers, code 126.
+// A guest that is broken outside Go: registers, code 126. What each mode cannot
+// go on from is its own.
 func TestGuestFault(t *testing.T) {
 	t.Parallel()
-	got := run(t, cases, nil, "crash")
-	if got.code != 126 || !strings.HasPrefix(got.stderr, "pvrun: guest fault: ") || !strings.Contains(got.stderr, "rip") {
-		t.Errorf("got %+v", got)
-	}
+	eachMode(t, func(t *testing.T, mode string) {
+		got := run(t, cases, in(mode), map[string]string{"pv": "crash", "trap": "halt"}[mode])
+		if got.code != 126 || !strings.HasPrefix(got.stderr, "pvrun: guest fault: ") || !strings.Contains(got.stderr, "rip") {
+			t.Errorf("got %+v", got)
+		}
+	})
 }

@@ -33,24 +33,28 @@ func TestSameAsNative(t *testing.T) {
 				args = append(args, strings.FieldsFunc(rest, func(r rune) bool { return r == ' ' || r == '|' })...)
 			}
 			want := finish(t, nativeCommand(t, cases, args...))
-			got := run(t, cases, nil, args...)
-			if got.code != want.code {
-				t.Errorf("exit code: got %d, want %d", got.code, want.code)
-			}
-			same(t, "stdout", got.stdout, want.stdout)
-			same(t, "stderr", anyTrace(got.stderr), anyTrace(want.stderr))
-			if t.Failed() {
-				t.Logf("stderr:\n%.2000s", got.stderr)
-			}
+			eachMode(t, func(t *testing.T, mode string) {
+				got := run(t, cases, in(mode), args...)
+				if got.code != want.code {
+					t.Errorf("exit code: got %d, want %d", got.code, want.code)
+				}
+				same(t, "stdout", got.stdout, want.stdout)
+				same(t, "stderr", anyTrace(got.stderr), anyTrace(want.stderr))
+				if t.Failed() {
+					t.Logf("stderr:\n%.2000s", got.stderr)
+				}
+			})
 		})
 	}
 }
 
 func TestSameAsNativeWithOddArguments(t *testing.T) {
 	t.Parallel()
-	args := []string{"args", "", " a  b ", "--", "--stats", "-e", "é\n", "\x01\xff", strings.Repeat("long", 5000)}
-	want := finish(t, nativeCommand(t, cases, args...))
-	wants(t, run(t, cases, nil, args...), 0, want.stdout, "")
+	eachMode(t, func(t *testing.T, mode string) {
+		args := []string{"args", "", " a  b ", "--", "--stats", "-e", "é\n", "\x01\xff", strings.Repeat("long", 5000)}
+		want := finish(t, nativeCommand(t, cases, args...))
+		wants(t, run(t, cases, in(mode), args...), 0, want.stdout, "")
+	})
 }
 
 var (
@@ -75,23 +79,27 @@ func anyTrace(s string) string {
 // is checked above. This checks that it does at all.
 func TestPanicTrace(t *testing.T) {
 	t.Parallel()
-	got := run(t, cases, nil, "panic")
-	wants(t, got, 2, "", "panic: runtime error: index out of range [4] with length 0\n\ngoroutine 1 [running]:\nmain.panicDeep(")
-	if n := strings.Count(got.stderr, "programs/cases/runtime.go:"); n != 5 {
-		t.Errorf("got %d lines of runtime.go, want 5:\n%s", n, got.stderr)
-	}
+	eachMode(t, func(t *testing.T, mode string) {
+		got := run(t, cases, in(mode), "panic")
+		wants(t, got, 2, "", "panic: runtime error: index out of range [4] with length 0\n\ngoroutine 1 [running]:\nmain.panicDeep(")
+		if n := strings.Count(got.stderr, "programs/cases/runtime.go:"); n != 5 {
+			t.Errorf("got %d lines of runtime.go, want 5:\n%s", n, got.stderr)
+		}
+	})
 }
 
 // Go's own message for too little memory.
 func TestOutOfMemory(t *testing.T) {
 	t.Parallel()
-	for _, size := range []string{"24m", "64m", "200m"} {
-		got := run(t, cases, []string{"-m", size}, "out-of-memory")
-		if got.code != 2 || !strings.Contains(got.stderr, "fatal error: runtime: out of memory") &&
-			!strings.Contains(got.stderr, "runtime: cannot allocate memory") {
-			t.Errorf("-m %s: got code %d, stderr %.300q", size, got.code, got.stderr)
+	eachMode(t, func(t *testing.T, mode string) {
+		for _, size := range []string{"24m", "64m", "200m"} {
+			got := run(t, cases, in(mode, "-m", size), "out-of-memory")
+			if got.code != 2 || !strings.Contains(got.stderr, "fatal error: runtime: out of memory") &&
+				!strings.Contains(got.stderr, "runtime: cannot allocate memory") {
+				t.Errorf("-m %s: got code %d, stderr %.300q", size, got.code, got.stderr)
+			}
 		}
-	}
+	})
 }
 
 // A goroutine that never waits leaves the others their turns, whatever it does.
@@ -99,8 +107,9 @@ func TestEveryoneHasATurn(t *testing.T) {
 	t.Parallel()
 	for _, work := range []string{"compute", "alloc", "getpid", "now", "stat", "write"} {
 		t.Run(work, func(t *testing.T) {
-			t.Parallel()
-			wants(t, run(t, cases, []string{"--timeout", "20s"}, "share", work), 0, "shared\n", "")
+			eachMode(t, func(t *testing.T, mode string) {
+				wants(t, run(t, cases, in(mode, "--timeout", "20s"), "share", work), 0, "shared\n", "")
+			})
 		})
 	}
 }
@@ -108,29 +117,35 @@ func TestEveryoneHasATurn(t *testing.T) {
 // System calls in a program's own assembly.
 func TestSyscallInstructions(t *testing.T) {
 	t.Parallel()
-	want := finish(t, nativeCommand(t, syscalls))
-	wants(t, run(t, syscalls, nil), 0, want.stdout, "")
-	if !strings.Contains(want.stdout, "written by an instruction\n0\n") {
-		t.Errorf("native: got %q", want.stdout)
-	}
+	eachMode(t, func(t *testing.T, mode string) {
+		want := finish(t, nativeCommand(t, syscalls))
+		wants(t, run(t, syscalls, in(mode)), 0, want.stdout, "")
+		if !strings.Contains(want.stdout, "written by an instruction\n0\n") {
+			t.Errorf("native: got %q", want.stdout)
+		}
+	})
 }
 
 // A program starts as root in a machine; natively only root can do the same.
 func TestCredentials(t *testing.T) {
 	t.Parallel()
-	got := run(t, cases, nil, "credentials")
-	wants(t, got, 0, got.stdout, "")
-	golden(t, "credentials", got.stdout)
-	if os.Geteuid() == 0 {
-		same(t, "stdout", got.stdout, finish(t, nativeCommand(t, cases, "credentials")).stdout)
-	}
+	eachMode(t, func(t *testing.T, mode string) {
+		got := run(t, cases, in(mode), "credentials")
+		wants(t, got, 0, got.stdout, "")
+		golden(t, "credentials", got.stdout)
+		if os.Geteuid() == 0 {
+			same(t, "stdout", got.stdout, finish(t, nativeCommand(t, cases, "credentials")).stdout)
+		}
+	})
 }
 
 // A heap dump is written when WriteHeapDump returns, also while another waits.
 // On Linux a dump whose reader is in the program never ends.
 func TestTwoHeapDumps(t *testing.T) {
 	t.Parallel()
-	wants(t, run(t, cases, []string{"--timeout", "30s"}, "heap-dump-two"), 0, "true true 1048576\n", "")
+	eachMode(t, func(t *testing.T, mode string) {
+		wants(t, run(t, cases, in(mode, "--timeout", "30s"), "heap-dump-two"), 0, "true true 1048576\n", "")
+	})
 }
 
 // What differs from Linux, and is meant to.
@@ -138,42 +153,47 @@ func TestOwnAnswers(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"self", "cannot", "system", "env"} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			got := run(t, cases, nil, name)
-			wants(t, got, 0, got.stdout, "")
-			golden(t, name, got.stdout)
+			eachMode(t, func(t *testing.T, mode string) {
+				got := run(t, cases, in(mode), name)
+				wants(t, got, 0, got.stdout, "")
+				golden(t, name, got.stdout)
+			})
 		})
 	}
 }
 
 func TestRandomDiffers(t *testing.T) {
 	t.Parallel()
-	seen := map[string]bool{}
-	for range 5 {
-		got := run(t, cases, nil, "random")
-		lines := strings.Fields(got.stdout)
-		if len(lines) != 4 || lines[1] != "true" || lines[2] != "true" {
-			t.Fatalf("got %q", got.stdout)
-		}
-		for _, s := range []string{lines[0], lines[3]} {
-			if seen[s] || len(s) != 32 {
-				t.Errorf("got %s again", s)
+	eachMode(t, func(t *testing.T, mode string) {
+		seen := map[string]bool{}
+		for range 5 {
+			got := run(t, cases, in(mode), "random")
+			lines := strings.Fields(got.stdout)
+			if len(lines) != 4 || lines[1] != "true" || lines[2] != "true" {
+				t.Fatalf("got %q", got.stdout)
 			}
-			seen[s] = true
+			for _, s := range []string{lines[0], lines[3]} {
+				if seen[s] || len(s) != 32 {
+					t.Errorf("got %s again", s)
+				}
+				seen[s] = true
+			}
 		}
-	}
+	})
 }
 
-// The wall clock is the host's.
+// The wall clock is the host's. A bare machine asks a clock that knows seconds.
 func TestWallClock(t *testing.T) {
 	t.Parallel()
-	before := time.Now().Add(-time.Second)
-	got := run(t, cases, nil, "clock")
-	ns, err := time.ParseDuration(strings.TrimSpace(got.stdout) + "ns")
-	if err != nil {
-		t.Fatalf("got %q", got.stdout)
-	}
-	if at := time.Unix(0, int64(ns)); at.Before(before) || at.After(time.Now().Add(time.Second)) {
-		t.Errorf("got %v at %v", at, time.Now())
-	}
+	eachMode(t, func(t *testing.T, mode string) {
+		before := time.Now().Add(-map[string]time.Duration{"pv": time.Second, "trap": 2 * time.Second}[mode])
+		got := run(t, cases, in(mode), "clock")
+		ns, err := time.ParseDuration(strings.TrimSpace(got.stdout) + "ns")
+		if err != nil {
+			t.Fatalf("got %q", got.stdout)
+		}
+		if at := time.Unix(0, int64(ns)); at.Before(before) || at.After(time.Now().Add(time.Second)) {
+			t.Errorf("got %v at %v", at, time.Now())
+		}
+	})
 }

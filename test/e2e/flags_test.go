@@ -34,57 +34,58 @@ func write(t *testing.T, files map[string]string) string {
 
 func TestEnvironment(t *testing.T) {
 	t.Parallel()
-	dir := write(t, map[string]string{"env": "# comment\nA=file\nB=file with spaces \n\n  C=x=y\nFROM_HOST\nNOT_THERE\n"})
-	cmd := runCommand(t, cases, []string{"--env-file", dir + "/env", "-e", "A=flag", "-e", "D=", "-e", "E=é\n\x01", "-e", "F=1", "-e", "F=2"},
-		"env", "A", "B", "C", "D", "E", "F", "FROM_HOST", "NOT_THERE", "NOT_GIVEN")
-	cmd.Env = append(cmd.Env, "FROM_HOST=yes", "NOT_GIVEN=no")
-	wants(t, finish(t, cmd), 0, `"A=flag"
-"B=file with spaces "
-"C=x=y"
-"D="
-"E=é\n\x01"
-"F=2"
-"FROM_HOST=yes"
-`, "")
+	eachMode(t, func(t *testing.T, mode string) {
+		dir := write(t, map[string]string{"env": "# comment\nA=file\nB=file with spaces \n\n  C=x=y\nFROM_HOST\nNOT_THERE\n"})
+		cmd := runCommand(t, cases, in(mode, "--env-file", dir+"/env", "-e", "A=flag", "-e", "D=", "-e", "E=é\n\x01", "-e", "F=1", "-e", "F=2"),
+			"env", "A", "B", "C", "D", "E", "F", "FROM_HOST", "NOT_THERE", "NOT_GIVEN")
+		cmd.Env = append(cmd.Env, "FROM_HOST=yes", "NOT_GIVEN=no")
+		wants(t, finish(t, cmd), 0, strings.Join([]string{`"A=flag"`, `"B=file with spaces "`, `"C=x=y"`, `"D="`, `"E=é\n\x01"`, `"F=2"`, `"FROM_HOST=yes"`, ""}, "\n"), "")
+	})
 }
 
 func TestWorkdirAndRootFS(t *testing.T) {
 	t.Parallel()
-	dir := write(t, map[string]string{"srv/app/here": "x", "srv/exec": "y", "z/1": "1", "z/2": "2"})
-	if err := os.Symlink("/srv/app", dir+"/link"); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir+"/srv/exec", 0o750); err != nil {
-		t.Fatal(err)
-	}
-	flags := []string{"--rootfs", dir}
-	wants(t, run(t, cases, append(flags, "-w", "/srv/app"), "where"), 0, "/srv/app\n<nil>\nfolder true\n", "")
-	wants(t, run(t, cases, append(flags, "-w", "/link"), "where"), 0, "/srv/app\n<nil>\nfolder true\n", "")
-	want := finish(t, nativeCommand(t, cases, "walk", dir))
-	got := run(t, cases, flags, "walk", "/srv")
-	wants(t, got, 0, ". drwxr-xr-x true\napp drwxr-xr-x true\napp/here -rw-r--r-- true\nexec -rwxr-x--- true\n", "")
-	if !strings.Contains(want.stdout, "srv/exec -rwxr-x--- true\n") {
-		t.Errorf("native: got %q", want.stdout)
-	}
-	// The flag takes the place of what the image has.
-	wants(t, run(t, script, flags, "/main.js"), 1, "", "script: open /main.js: no such file or directory\n")
+	eachMode(t, func(t *testing.T, mode string) {
+		dir := write(t, map[string]string{"srv/app/here": "x", "srv/exec": "y", "z/1": "1", "z/2": "2"})
+		if err := os.Symlink("/srv/app", dir+"/link"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(dir+"/srv/exec", 0o750); err != nil {
+			t.Fatal(err)
+		}
+		flags := in(mode, "--rootfs", dir)
+		wants(t, run(t, cases, append(flags, "-w", "/srv/app"), "where"), 0, "/srv/app\n<nil>\nfolder true\n", "")
+		wants(t, run(t, cases, append(flags, "-w", "/link"), "where"), 0, "/srv/app\n<nil>\nfolder true\n", "")
+		want := finish(t, nativeCommand(t, cases, "walk", dir))
+		got := run(t, cases, flags, "walk", "/srv")
+		wants(t, got, 0, ". drwxr-xr-x true\napp drwxr-xr-x true\napp/here -rw-r--r-- true\nexec -rwxr-x--- true\n", "")
+		if !strings.Contains(want.stdout, "srv/exec -rwxr-x--- true\n") {
+			t.Errorf("native: got %q", want.stdout)
+		}
+		// The flag takes the place of what the image has.
+		wants(t, run(t, script, flags, "/main.js"), 1, "", "script: open /main.js: no such file or directory\n")
+	})
 }
 
 func TestWorkdirThatIsNotThere(t *testing.T) {
 	t.Parallel()
-	got := run(t, cases, []string{"-w", "/none/such"}, "where")
-	if got.code != 125 && !strings.Contains(got.stdout, "here: no such file or directory\nfolder true") {
-		t.Errorf("neither an error nor a new folder: got %+v", got)
-	}
+	eachMode(t, func(t *testing.T, mode string) {
+		got := run(t, cases, in(mode, "-w", "/none/such"), "where")
+		if got.code != 125 && !strings.Contains(got.stdout, "here: no such file or directory\nfolder true") {
+			t.Errorf("neither an error nor a new folder: got %+v", got)
+		}
+	})
 }
 
 func TestTimeout(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"spin", "wait", "deaf", "ignore"} {
-		got := run(t, cases, []string{"--timeout", "300ms"}, name)
-		wants(t, got, 124, got.stdout, "pvrun: time-out after 300ms\n")
-	}
-	wants(t, run(t, cases, []string{"--timeout", "1m"}, "exit", "7"), 7, "", "")
+	eachMode(t, func(t *testing.T, mode string) {
+		for _, name := range []string{"spin", "wait", "deaf", "ignore"} {
+			got := run(t, cases, in(mode, "--timeout", "300ms"), name)
+			wants(t, got, 124, got.stdout, "pvrun: time-out after 300ms\n")
+		}
+		wants(t, run(t, cases, in(mode, "--timeout", "1m"), "exit", "7"), 7, "", "")
+	})
 }
 
 // readStats runs a case with --stats FILE.
@@ -129,18 +130,19 @@ func TestStats(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(strings.Join(append([]string{test.p.name}, test.args...), " "), func(t *testing.T) {
-			t.Parallel()
-			s, got := readStats(t, test.p, test.args...)
-			if got.code != test.code || s.ExitCode != test.code {
-				t.Errorf("exit code: got %d, in stats %d, want %d", got.code, s.ExitCode, test.code)
-			}
-			checkStats(t, s)
+			eachMode(t, func(t *testing.T, mode string) {
+				s, got := readStatsWith(t, in(mode), test.p, test.args...)
+				if got.code != test.code || s.ExitCode != test.code {
+					t.Errorf("exit code: got %d, in stats %d, want %d", got.code, s.ExitCode, test.code)
+				}
+				checkStats(t, mode, s)
+			})
 		})
 	}
 }
 
 // checkStats checks what is true of every run that reaches main.
-func checkStats(t *testing.T, s hv.Stats) {
+func checkStats(t *testing.T, mode string, s hv.Stats) {
 	t.Helper()
 	sum := uint64(0)
 	for _, n := range s.Exits.ByReason {
@@ -152,10 +154,11 @@ func checkStats(t *testing.T, s hv.Stats) {
 	if kernel := s.KVM["exits"]; len(kernel) != 1 || kernel[0] < s.Exits.Total {
 		t.Errorf("exits: the kernel's %d, our %d", kernel, s.Exits.Total)
 	}
-	if n := s.Exits.BeforeMain; n == 0 || n > 40 {
-		t.Errorf("exits before main: %d, want 1 to 40", n)
+	most := map[string]uint64{"pv": 40, "trap": 2000}[mode]
+	if n := s.Exits.BeforeMain; n == 0 || n > most {
+		t.Errorf("exits before main: %d, want 1 to %d", n, most)
 	}
-	if s.Mode != "pv" || s.Engine != "kvm" || s.Backend == "" {
+	if s.Mode != mode || s.Engine != "kvm" || s.Backend == "" {
 		t.Errorf("got mode %q, engine %q, back end %q", s.Mode, s.Engine, s.Backend)
 	}
 	tm := s.TimeNS
@@ -172,22 +175,27 @@ var digits = regexp.MustCompile(` +\d[\d ]*`)
 
 func TestStatsTable(t *testing.T) {
 	t.Parallel()
-	got := run(t, hello, []string{"--stats", "-"})
-	wants(t, got, 0, "hello from a unikernel\n", "exits.total")
-	for _, row := range []string{"exits.before_main", "exits.by_reason.hypercall.exit", "kvm.exits", "time_ns.to_main", "memory.host_rss_bytes", "exit_code"} {
-		if !strings.Contains(got.stderr, "\n"+row+" ") {
-			t.Errorf("no row %s in\n%s", row, digits.ReplaceAllString(got.stderr, " N"))
+	eachMode(t, func(t *testing.T, mode string) {
+		got := run(t, hello, in(mode, "--stats", "-"))
+		wants(t, got, 0, "hello from a unikernel\n", "exits.total")
+		end := map[string]string{"pv": "hypercall.exit", "trap": "io.control.exit"}[mode]
+		for _, row := range []string{"exits.before_main", "exits.by_reason." + end, "kvm.exits", "time_ns.to_main", "memory.host_rss_bytes", "exit_code"} {
+			if !strings.Contains(got.stderr, "\n"+row+" ") {
+				t.Errorf("no row %s in\n%s", row, digits.ReplaceAllString(got.stderr, " N"))
+			}
 		}
-	}
+	})
 }
 
 // What sums up while the program only computes or sleeps must not be exits.
 func TestNoExitsInside(t *testing.T) {
 	t.Parallel()
-	s, _ := readStats(t, cases, "goroutines")
-	if s.Exits.Total > 2000 {
-		t.Errorf("10000 messages between goroutines: %d exits: %v", s.Exits.Total, s.Exits.ByReason)
-	}
+	eachMode(t, func(t *testing.T, mode string) {
+		s, _ := readStatsWith(t, in(mode), cases, "goroutines")
+		if s.Exits.Total > 2000 {
+			t.Errorf("10000 messages between goroutines: %d exits: %v", s.Exits.Total, s.Exits.ByReason)
+		}
+	})
 }
 
 func TestTimeZones(t *testing.T) {
@@ -196,21 +204,23 @@ func TestTimeZones(t *testing.T) {
 	args := append([]string{"zones"}, names...)
 	native := nativeCommand(t, cases, args...)
 	native.Env = append(native.Env, "ZONEINFO="+zoneArchive(t))
-	want := finish(t, native)
+	want, tzdata := finish(t, native), define(programsDir, "cases", "", "-tags", "timetzdata")
 	if !strings.Contains(want.stdout, "+0545") {
 		t.Fatalf("native: got %+v", want)
 	}
-	t.Run("root file system", func(t *testing.T) {
-		root := unpackZones(t, names)
-		wants(t, run(t, cases, []string{"--rootfs", root}, args...), 0, want.stdout, "")
-		local := run(t, cases, []string{"--rootfs", root, "-e", "TZ=Asia/Kathmandu"}, "local")
-		wants(t, local, 0, "2023-11-15 03:58:20 +0545 +0545\n", "")
-	})
-	t.Run("embedded", func(t *testing.T) {
-		wants(t, run(t, define(programsDir, "cases", "", "-tags", "timetzdata"), nil, args...), 0, want.stdout, "")
-	})
-	t.Run("none", func(t *testing.T) {
-		wants(t, run(t, cases, nil, args...), 1, "unknown time zone Europe/Berlin\n", "")
+	eachMode(t, func(t *testing.T, mode string) {
+		t.Run("root file system", func(t *testing.T) {
+			flags := in(mode, "--rootfs", unpackZones(t, names))
+			wants(t, run(t, cases, flags, args...), 0, want.stdout, "")
+			local := run(t, cases, append(flags, "-e", "TZ=Asia/Kathmandu"), "local")
+			wants(t, local, 0, "2023-11-15 03:58:20 +0545 +0545\n", "")
+		})
+		t.Run("embedded", func(t *testing.T) {
+			wants(t, run(t, tzdata, in(mode), args...), 0, want.stdout, "")
+		})
+		t.Run("none", func(t *testing.T) {
+			wants(t, run(t, cases, in(mode), args...), 1, "unknown time zone Europe/Berlin\n", "")
+		})
 	})
 }
 
@@ -251,21 +261,25 @@ func unpackZones(t *testing.T, names []string) string {
 // cost over none.
 func TestSleepCostsNoCPU(t *testing.T) {
 	t.Parallel()
-	used := func(d string) time.Duration {
-		cmd := runCommand(t, cases, nil, "sleep", d)
-		wants(t, finish(t, cmd), 0, "", "")
-		return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	}
-	base := min(used("0s"), used("0s"))
-	if d := used("2s") - base; d > 100*time.Millisecond {
-		t.Errorf("2 s of sleep: %v of CPU time", d)
-	}
+	eachMode(t, func(t *testing.T, mode string) {
+		used := func(d string) time.Duration {
+			cmd := runCommand(t, cases, in(mode), "sleep", d)
+			wants(t, finish(t, cmd), 0, "", "")
+			return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+		}
+		base := min(used("0s"), used("0s"))
+		if d := used("2s") - base; d > 100*time.Millisecond {
+			t.Errorf("2 s of sleep: %v of CPU time", d)
+		}
+	})
 }
 
 func TestExitCodes(t *testing.T) {
 	t.Parallel()
 	for code := 0; code < 256; code += 5 {
-		got := run(t, cases, nil, "exit", fmt.Sprint(code))
-		wants(t, got, code, "", "")
+		wants(t, run(t, cases, nil, "exit", fmt.Sprint(code)), code, "", "")
+	}
+	for code := 0; code < 256; code += 51 { // its own way out, the same bits
+		wants(t, run(t, cases, in("trap"), "exit", fmt.Sprint(code)), code, "", "")
 	}
 }

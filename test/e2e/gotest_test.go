@@ -88,6 +88,12 @@ func TestGoTest(t *testing.T) {
 		sameTest(t, nil, "-v", "-run=Temp|Places", "-gcflags=all=-d=checkptr", "./lib")
 		sameTest(t, []string{"GOFLAGS=-gcflags=all=-d=checkptr"}, "-v", "-run=Temp", "./lib")
 	})
+	t.Run("trap mode", func(t *testing.T) {
+		args := []string{"-v", "-skip=Burn|Art", "./lib"}
+		got, want := goTest(t, testedDir, true, nil, append([]string{"--mode", "trap"}, args...)...), goTest(t, testedDir, false, nil, args...)
+		same(t, "stdout", timeless(got.stdout), timeless(want.stdout))
+		wants(t, got, want.code, got.stdout, "")
+	})
 	t.Run("no package", func(t *testing.T) { sameTest(t, nil, "./none") })
 }
 

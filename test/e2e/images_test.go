@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -57,17 +58,19 @@ func TestImages(t *testing.T) {
 			if test.vm != nil {
 				args = test.vm
 			}
-			cmd := runCommand(t, test.p, nil, args...)
-			cmd.Stdin = input(t, test.stdin)
-			got := finish(t, cmd)
-			wants(t, got, want.code, want.stdout, want.stderr)
-			if test.want {
-				text, err := os.ReadFile(filepath.Join(imagesDir, test.p.name, "want.txt"))
-				if err != nil {
-					t.Fatal(err)
+			eachMode(t, func(t *testing.T, mode string) {
+				cmd := runCommand(t, test.p, in(mode), args...)
+				cmd.Stdin = input(t, test.stdin)
+				got := finish(t, cmd)
+				wants(t, got, want.code, want.stdout, want.stderr)
+				if test.want {
+					text, err := os.ReadFile(filepath.Join(imagesDir, test.p.name, "want.txt"))
+					if err != nil {
+						t.Fatal(err)
+					}
+					same(t, "want.txt", got.stdout, string(text))
 				}
-				same(t, "want.txt", got.stdout, string(text))
-			}
+			})
 		})
 	}
 }
@@ -104,8 +107,12 @@ func TestImagesHaveREADME(t *testing.T) {
 	}
 }
 
-// pipedSize is what goes through a pipe into a machine, in bytes.
-const pipedSize = 200 << 20
+const (
+	// pipedSize is what goes through a pipe into a machine, in bytes.
+	pipedSize = 200 << 20
+	// lineSize is the same for a serial line, of which 16 bytes take two exits.
+	lineSize = 256 << 10
+)
 
 // words makes text: n bytes of it, always the same.
 type words struct {
@@ -144,6 +151,12 @@ func (w *words) Read(p []byte) (int, error) {
 // Hundreds of megabytes go through a pipe into a machine of 64.
 func TestWordcountOfALargePipe(t *testing.T) {
 	t.Parallel()
+	eachMode(t, func(t *testing.T, mode string) {
+		countPiped(t, mode, map[string]int{"pv": pipedSize, "trap": lineSize}[mode])
+	})
+}
+
+func countPiped(t *testing.T, mode string, size int) {
 	count := func(cmd *exec.Cmd) (outcome, string) {
 		sum := sha256.New()
 		in, err := cmd.StdinPipe()
@@ -152,7 +165,7 @@ func TestWordcountOfALargePipe(t *testing.T) {
 		}
 		done := make(chan error, 1)
 		go func() {
-			_, err := io.CopyBuffer(in, io.TeeReader(newWords(pipedSize), sum), make([]byte, 1<<18))
+			_, err := io.CopyBuffer(in, io.TeeReader(newWords(size), sum), make([]byte, 1<<18))
 			in.Close()
 			done <- err
 		}()
@@ -162,12 +175,12 @@ func TestWordcountOfALargePipe(t *testing.T) {
 		}
 		return got, fmt.Sprintf("%x", sum.Sum(nil))
 	}
-	got, gotSum := count(runCommand(t, wordcount, nil))
+	got, gotSum := count(runCommand(t, wordcount, in(mode)))
 	want, wantSum := count(nativeCommand(t, wordcount))
 	if gotSum != wantSum {
 		t.Fatal("the test's own input differs")
 	}
-	if !strings.Contains(want.stdout, fmt.Sprintf("%d bytes\n", pipedSize)) {
+	if !strings.Contains(want.stdout, fmt.Sprintf("%d bytes\n", size)) {
 		t.Errorf("native: got %s", want.stdout)
 	}
 	wants(t, got, 0, want.stdout, "")
@@ -186,15 +199,53 @@ func TestRunOfAPackage(t *testing.T) {
 // What goes in one end comes out of the other, whatever the bytes.
 func TestBinaryStreams(t *testing.T) {
 	t.Parallel()
-	data := make([]byte, 20<<20)
-	rng := rand.NewChaCha8([32]byte{})
-	rng.Read(data)
-	for _, name := range []string{"copy", "copy-error"} {
-		cmd := runCommand(t, cases, nil, name)
-		cmd.Stdin = strings.NewReader(string(data))
-		got := finish(t, cmd)
-		if got.stdout+got.stderr != string(data) || got.code != 0 {
-			t.Errorf("%s: got %d and %d bytes, code %d", name, len(got.stdout), len(got.stderr), got.code)
+	eachMode(t, func(t *testing.T, mode string) {
+		data := randomBytes(map[string]int{"pv": 20 << 20, "trap": lineSize}[mode])
+		for _, name := range []string{"copy", "copy-error"} {
+			cmd := runCommand(t, cases, in(mode), name)
+			cmd.Stdin = strings.NewReader(data)
+			got := finish(t, cmd)
+			if got.stdout+got.stderr != data || got.code != 0 {
+				t.Errorf("%s: got %d and %d bytes, code %d", name, len(got.stdout), len(got.stderr), got.code)
+			}
 		}
+	})
+}
+
+func randomBytes(n int) string {
+	b := make([]byte, n)
+	rng := rand.NewChaCha8([32]byte{})
+	rng.Read(b)
+	return string(b)
+}
+
+// The other programs of images/ do one operation many times; how long that takes
+// is all that differs.
+func TestOperations(t *testing.T) {
+	t.Parallel()
+	took := regexp.MustCompile(`ns=\d+`)
+	for _, name := range []string{"clock", "console", "exceptions", "gc", "paging", "threads", "timer"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := define(imagesDir, name, "")
+			want := finish(t, nativeCommand(t, p, "5"))
+			if want.code != 0 || !took.MatchString(want.stdout) {
+				t.Fatalf("native: got %+v", want)
+			}
+			eachMode(t, func(t *testing.T, mode string) {
+				got := run(t, p, in(mode), "5")
+				wants(t, outcome{took.ReplaceAllString(got.stdout, ""), got.stderr, got.code}, 0, took.ReplaceAllString(want.stdout, ""), "")
+			})
+		})
 	}
+}
+
+// Tables of zeros take memory where they are touched, whatever lies between and
+// behind them.
+func TestZeros(t *testing.T) {
+	t.Parallel()
+	want := finish(t, nativeCommand(t, zeros))
+	eachMode(t, func(t *testing.T, mode string) {
+		wants(t, run(t, zeros, in(mode, "-m", "12m")), 0, want.stdout, "")
+	})
 }

@@ -97,6 +97,7 @@ var (
 
 	cases    = define(programsDir, "cases", "")
 	syscalls = define(programsDir, "syscalls", "")
+	zeros    = define(programsDir, "zeros", "")
 )
 
 // built returns the file that one of a program's functions makes.
@@ -138,6 +139,23 @@ func finish(t *testing.T, cmd *exec.Cmd) outcome {
 	}
 	return outcome{stdout.String(), stderr.String(), shellCode(cmd.ProcessState)}
 }
+
+// modes are what a machine can be to its guest.
+var modes = []string{"pv", "trap"}
+
+// eachMode runs a test in each mode of machine.
+func eachMode(t *testing.T, f func(t *testing.T, mode string)) {
+	t.Helper()
+	for _, mode := range modes {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			f(t, mode)
+		})
+	}
+}
+
+// in is the flags for a mode, and more.
+func in(mode string, flags ...string) []string { return append([]string{"--mode", mode}, flags...) }
 
 // run runs pvrun on an image: its flags, the program, the program's arguments.
 // A machine that hangs is ended and fails the test by its exit code.

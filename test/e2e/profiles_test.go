@@ -13,9 +13,9 @@ import (
 )
 
 // profileOf runs the case that writes a profile and returns its file.
-func profileOf(t *testing.T, kind string) (file, stderr string) {
+func profileOf(t *testing.T, mode, kind string) (file, stderr string) {
 	t.Helper()
-	got := run(t, cases, nil, "profile", kind)
+	got := run(t, cases, in(mode), "profile", kind)
 	if got.code != 0 {
 		t.Fatalf("exit code: got %d, want 0; stderr %q", got.code, got.stderr)
 	}
@@ -39,25 +39,27 @@ func tool(t *testing.T, args ...string) string {
 // time, however late its ticks come.
 func TestCPUProfile(t *testing.T) {
 	t.Parallel()
-	file, stderr := profileOf(t, "cpu")
-	used, err := strconv.ParseInt(strings.TrimSpace(stderr), 10, 64)
-	if err != nil {
-		t.Fatalf("stderr: got %q", stderr)
-	}
-	top := tool(t, "pprof", "-top", "-nodecount=1000", file)
-	total := duration(t, top, `Total samples = (\S+)`)
-	burn := duration(t, top, `(?m)^.* (\S+)\s+\S+  main\.burn$`)
-	// What was used before the profile began is in used and not in total.
-	if math.Abs(total.Seconds()/float64(used)*1e9-1) > 0.1 {
-		t.Errorf("samples: got %v, want %v", total, time.Duration(used))
-	}
-	if burn < total*8/10 {
-		t.Errorf("main.burn: got %v, want most of %v", burn, total)
-	}
-	raw := tool(t, "pprof", "-raw", file)
-	if m := raw[strings.Index(raw, "Mappings"):]; !strings.Contains(m, "1: 0x400000/") || !strings.Contains(m, "[FN]") {
-		t.Errorf("no mapping of the program: %q", m)
-	}
+	eachMode(t, func(t *testing.T, mode string) {
+		file, stderr := profileOf(t, mode, "cpu")
+		used, err := strconv.ParseInt(strings.TrimSpace(stderr), 10, 64)
+		if err != nil {
+			t.Fatalf("stderr: got %q", stderr)
+		}
+		top := tool(t, "pprof", "-top", "-nodecount=1000", file)
+		total := duration(t, top, `Total samples = (\S+)`)
+		burn := duration(t, top, `(?m)^.* (\S+)\s+\S+  main\.burn$`)
+		// What was used before the profile began is in used and not in total.
+		if math.Abs(total.Seconds()/float64(used)*1e9-1) > 0.1 {
+			t.Errorf("samples: got %v, want %v", total, time.Duration(used))
+		}
+		if burn < total*8/10 {
+			t.Errorf("main.burn: got %v, want most of %v", burn, total)
+		}
+		raw := tool(t, "pprof", "-raw", file)
+		if m := raw[strings.Index(raw, "Mappings"):]; !strings.Contains(m, "1: 0x400000/") || !strings.Contains(m, "[FN]") {
+			t.Errorf("no mapping of the program: %q", m)
+		}
+	})
 }
 
 func duration(t *testing.T, text, pattern string) time.Duration {
@@ -79,36 +81,41 @@ func TestOtherProfiles(t *testing.T) {
 		"heap": "main.keepSome", "block": "main.contend", "mutex": "main.contend.func1", "goroutine": "main.waitForStop",
 	} {
 		t.Run(kind, func(t *testing.T) {
-			t.Parallel()
-			file, _ := profileOf(t, kind)
-			if top := tool(t, "pprof", "-top", "-nodecount=1000", file); !strings.Contains(top, " "+function+"\n") &&
-				!strings.Contains(top, " "+function+" (") {
-				t.Errorf("no %s in\n%.2000s", function, top)
-			}
+			eachMode(t, func(t *testing.T, mode string) {
+				file, _ := profileOf(t, mode, kind)
+				if top := tool(t, "pprof", "-top", "-nodecount=1000", file); !strings.Contains(top, " "+function+"\n") &&
+					!strings.Contains(top, " "+function+" (") {
+					t.Errorf("no %s in\n%.2000s", function, top)
+				}
+			})
 		})
 	}
 }
 
 func TestExecutionTrace(t *testing.T) {
 	t.Parallel()
-	file, _ := profileOf(t, "trace")
-	text := tool(t, "trace", "-d=parsed", file)
-	for _, want := range []string{`RegionBegin.*"work"`, `StateTransition.*GoID=\d+ Running->Waiting`, `main\.contend`, `RegionEnd.*"work"`} {
-		if !regexp.MustCompile(want).MatchString(text) {
-			t.Errorf("no %q in the trace, which begins\n%.1000s", want, text)
+	eachMode(t, func(t *testing.T, mode string) {
+		file, _ := profileOf(t, mode, "trace")
+		text := tool(t, "trace", "-d=parsed", file)
+		for _, want := range []string{`RegionBegin.*"work"`, `StateTransition.*GoID=\d+ Running->Waiting`, `main\.contend`, `RegionEnd.*"work"`} {
+			if !regexp.MustCompile(want).MatchString(text) {
+				t.Errorf("no %q in the trace, which begins\n%.1000s", want, text)
+			}
 		}
-	}
+	})
 }
 
 // A crash's last words go to the descriptor that SetCrashOutput was given.
 func TestCrashOutput(t *testing.T) {
 	t.Parallel()
-	want := finish(t, nativeCommand(t, cases, "crash-output"))
-	got := run(t, cases, nil, "crash-output")
-	if got.code != 2 || !strings.HasPrefix(got.stdout, "panic: last words\n") {
-		t.Errorf("got code %d, stdout %q", got.code, got.stdout)
-	}
-	same(t, "stdout", anyTrace(got.stdout), anyTrace(want.stdout))
+	eachMode(t, func(t *testing.T, mode string) {
+		want := finish(t, nativeCommand(t, cases, "crash-output"))
+		got := run(t, cases, in(mode), "crash-output")
+		if got.code != 2 || !strings.HasPrefix(got.stdout, "panic: last words\n") {
+			t.Errorf("got code %d, stdout %q", got.code, got.stdout)
+		}
+		same(t, "stdout", anyTrace(got.stdout), anyTrace(want.stdout))
+	})
 }
 
 // Switches of the runtime do what they do natively.
@@ -130,15 +137,17 @@ func TestGODEBUG(t *testing.T) {
 			native := nativeCommand(t, cases, args...)
 			native.Env = append(native.Env, "GODEBUG="+test.env, "GOMAXPROCS=1")
 			want := finish(t, native)
-			got := run(t, cases, []string{"-e", "GODEBUG=" + test.env}, args...)
-			if got.code != want.code || got.stdout != want.stdout {
-				t.Errorf("got code %d, stdout %q, want %d, %q", got.code, got.stdout, want.code, want.stdout)
-			}
-			for name, text := range map[string]string{"machine": got.stderr, "native": want.stderr} {
-				if !regexp.MustCompile(test.want).MatchString(text) {
-					t.Errorf("%s: no %q in %.500q", name, test.want, text)
+			eachMode(t, func(t *testing.T, mode string) {
+				got := run(t, cases, in(mode, "-e", "GODEBUG="+test.env), args...)
+				if got.code != want.code || got.stdout != want.stdout {
+					t.Errorf("got code %d, stdout %q, want %d, %q", got.code, got.stdout, want.code, want.stdout)
 				}
-			}
+				for name, text := range map[string]string{"machine": got.stderr, "native": want.stderr} {
+					if !regexp.MustCompile(test.want).MatchString(text) {
+						t.Errorf("%s: no %q in %.500q", name, test.want, text)
+					}
+				}
+			})
 		})
 	}
 }

@@ -11,3 +11,9 @@ TEXT ·crash(SB), NOSPLIT, $0-0
 	XORL AX, AX
 	MOVL AX, (AX)
 	RET
+
+// func halt()
+TEXT ·halt(SB), NOSPLIT, $0-0
+	CLI
+	HLT
+	RET

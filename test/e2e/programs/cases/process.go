@@ -38,6 +38,7 @@ var (
 	_ = add("wait", func([]string) { fmt.Println("ready"); time.Sleep(time.Hour) })
 	_ = add("kill", kill)
 	_ = add("crash", func([]string) { crash() })
+	_ = add("halt", func([]string) { halt() })
 	_ = add("deaf", func([]string) { fmt.Println("ready"); deaf() })
 )
 
@@ -193,6 +194,7 @@ func notify(args []string) {
 
 // crash masks a machine's events and faults.
 func crash()
+func halt()
 
 // deaf masks a machine's events and spins: no signal, tick or timer reaches
 // it. On Linux it is a segmentation fault.

@@ -187,8 +187,8 @@ func signalPackage([]string) {
 	}
 	fmt.Println(syscall.Kill(os.Getpid(), 65), unix.Tgkill(os.Getpid(), 99999999, sig))
 	signal.Reset(syscall.SIGTERM)
-	raise(syscall.SIGTERM)
-	time.Sleep(time.Minute)
+	raise(syscall.SIGTERM) // still ignored, as it is natively
+	time.Sleep(time.Second)
 }
 
 func timers([]string) {
