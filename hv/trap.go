@@ -242,7 +242,7 @@ func (g *trapGuest) refuse(err error, a uint64) error {
 func (g *trapGuest) instruction(e engine.Exit) (reason string, err error) {
 	r := g.hw.Regs()
 	var fetched [15]byte
-	code := fetched[:0]
+	var code []byte
 	if site, ok := g.patched(e.Vector); ok {
 		code = site.Code()
 		r.RIP = site.Addr

@@ -88,14 +88,8 @@ func TestTimeout(t *testing.T) {
 	})
 }
 
-// readStats runs a case with --stats FILE.
-func readStats(t *testing.T, p *program, args ...string) (hv.Stats, outcome) {
-	t.Helper()
-	return readStatsWith(t, nil, p, args...)
-}
-
-// readStatsWith is readStats with more flags.
-func readStatsWith(t *testing.T, flags []string, p *program, args ...string) (hv.Stats, outcome) {
+// readStats runs a case with flags and --stats FILE.
+func readStats(t *testing.T, flags []string, p *program, args ...string) (hv.Stats, outcome) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "stats.json")
 	got := run(t, p, append(flags, "--stats", file), args...)
@@ -131,7 +125,7 @@ func TestStats(t *testing.T) {
 	for _, test := range tests {
 		t.Run(strings.Join(append([]string{test.p.name}, test.args...), " "), func(t *testing.T) {
 			eachMode(t, func(t *testing.T, mode string) {
-				s, got := readStatsWith(t, in(mode), test.p, test.args...)
+				s, got := readStats(t, in(mode), test.p, test.args...)
 				if got.code != test.code || s.ExitCode != test.code {
 					t.Errorf("exit code: got %d, in stats %d, want %d", got.code, s.ExitCode, test.code)
 				}
@@ -191,7 +185,7 @@ func TestStatsTable(t *testing.T) {
 func TestNoExitsInside(t *testing.T) {
 	t.Parallel()
 	eachMode(t, func(t *testing.T, mode string) {
-		s, _ := readStatsWith(t, in(mode), cases, "goroutines")
+		s, _ := readStats(t, in(mode), cases, "goroutines")
 		if s.Exits.Total > 2000 {
 			t.Errorf("10000 messages between goroutines: %d exits: %v", s.Exits.Total, s.Exits.ByReason)
 		}

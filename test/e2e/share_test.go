@@ -141,7 +141,7 @@ func TestShareExits(t *testing.T) {
 			for i := range n {
 				files[fmt.Sprintf("a/b/c/%d", i)] = "x"
 			}
-			s, got := readStatsWith(t, in(mode, "--share", write(t, files)+":/s"), cases, "walk", "/s")
+			s, got := readStats(t, in(mode, "--share", write(t, files)+":/s"), cases, "walk", "/s")
 			if got.code != 0 {
 				t.Fatalf("%+v", got)
 			}
