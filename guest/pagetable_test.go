@@ -3,6 +3,7 @@ package guest
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 	"unsafe"
 
@@ -19,15 +20,18 @@ const (
 	testFrom = 8 * pageSize
 )
 
-// newTables are page tables in a slice that stands for physical memory: the root
-// in its first page, and one page of text at testText.
+// newTables are page tables in memory that stands for the physical one: the root
+// in its first page, and one page of text at testText. It is none of Go's heap,
+// whose checks would not have it addressed by number.
 func newTables(t *testing.T) *pageTables {
 	t.Helper()
-	raw := make([]byte, testRAM+pageSize)
-	base := pageUp(uintptr(unsafe.Pointer(&raw[0])))
+	raw, err := syscall.Mmap(-1, 0, testRAM, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Munmap(raw) })
 	p := new(pageTables)
-	t.Cleanup(func() { clear(raw) }) // keeps it alive
-	p.ram.init(base, testFrom, testRAM)
+	p.ram.init(uintptr(unsafe.Pointer(&raw[0])), testFrom, testRAM)
 	table := p.lastTable(testText, true)
 	table[testText>>12&511] = frameEntry(testFrom/pageSize-1) | ptePresent | pteUser | pteUsed
 	return p
@@ -408,7 +412,8 @@ func TestDescriptors(t *testing.T) {
 		t.Errorf("TSS: % x", b)
 	}
 	p := tablePointer{limit: 0x1234, base: 0x5566}
-	if got := *(*[10]byte)(unsafe.Pointer(p.operand())); got != [10]byte{0x34, 0x12, 0x66, 0x55} {
+	all := unsafe.Slice((*byte)(unsafe.Pointer(&p)), unsafe.Sizeof(p))
+	if got := [10]byte(all[p.operand()-uintptr(unsafe.Pointer(&p)):]); got != [10]byte{0x34, 0x12, 0x66, 0x55} {
 		t.Errorf("operand: % x", got)
 	}
 }
