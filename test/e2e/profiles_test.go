@@ -48,7 +48,6 @@ func TestCPUProfile(t *testing.T) {
 		top := tool(t, "pprof", "-top", "-nodecount=1000", file)
 		total := duration(t, top, `Total samples = (\S+)`)
 		burn := duration(t, top, `(?m)^.* (\S+)\s+\S+  main\.burn$`)
-		// What was used before the profile began is in used and not in total.
 		if math.Abs(total.Seconds()/float64(used)*1e9-1) > 0.1 {
 			t.Errorf("samples: got %v, want %v", total, time.Duration(used))
 		}
