@@ -111,7 +111,7 @@ const (
 	// pipedSize is what goes through a pipe into a machine, in bytes.
 	pipedSize = 200 << 20
 	// lineSize is the same for a serial line, of which 16 bytes take two exits.
-	lineSize = 256 << 10
+	lineSize = 128 << 10
 )
 
 // words makes text: n bytes of it, always the same.

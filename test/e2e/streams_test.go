@@ -154,7 +154,7 @@ func TestFullStdout(t *testing.T) {
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
 	eachMode(t, func(t *testing.T, mode string) {
-		data := randomBytes(300_000)
+		data := randomBytes(200_000)
 		cmd := runCommand(t, cases, in(mode), "copy")
 		cmd.Stdin = strings.NewReader(data)
 		out, err := cmd.StdoutPipe()
