@@ -19,13 +19,27 @@ const (
 // memory. Physical address 0 is frame 0 there. Each entry is read once.
 type guestTables struct {
 	mem      *memory
-	text     map[frame]bool // the image's, and the hypercall page: not to be written
-	physBits int            // of physical addresses; the bits above are reserved
+	text     textFrames // the image's, and the hypercall page: not to be written
+	physBits int        // of physical addresses; the bits above are reserved
 
 	// The registers of the virtual CPU that a walk depends on.
 	cr3 uint64
 	wp  bool // CR0.WP
 	nxe bool // EFER.NXE
+}
+
+// textFrames are frames in a few runs: each segment of code is one.
+type textFrames []frameRun
+
+type frameRun struct{ first, n frame }
+
+func (t textFrames) has(f frame) bool {
+	for _, run := range t {
+		if f-run.first < run.n { // wraps for frames before it
+			return true
+		}
+	}
+	return false
 }
 
 // translation is what the tables say of an address.
@@ -141,9 +155,10 @@ func (g *guestTables) mark(used *[4]*entry, code uint64) {
 	}
 }
 
-// entry is an entry of the table in a frame, nil beyond memory.
+// entry is an entry of the table in a frame, nil beyond memory. Text is no table:
+// accessed and dirty flags would change it.
 func (g *guestTables) entry(table, index uint64) *entry {
-	if !g.has(table) {
+	if !g.has(table) || g.text.has(frame(table)) {
 		return nil
 	}
 	return &g.mem.entries(frame(table))[index]
@@ -173,7 +188,7 @@ func (g *guestTables) page(a, code uint64) (b []byte, fault uint64, err error) {
 		return nil, fault, nil
 	case !g.has(tr.frame):
 		return nil, 0, errNoMemoryThere
-	case code&faultWrite != 0 && g.text[frame(tr.frame)]:
+	case code&faultWrite != 0 && g.text.has(frame(tr.frame)):
 		return nil, 0, errTextWritten
 	}
 	return g.mem.page(frame(tr.frame))[a%pageSize:], 0, nil

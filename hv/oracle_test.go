@@ -103,7 +103,7 @@ func each(mem []byte, table uint64, shift int, base uint64, f func(a, v uint64))
 func checkEntry(vm *VM, o *oracle, user bool, a, v uint64) error {
 	g := o.look(a)
 	phys := v&(1<<52-1)&^0xfff - 1<<32
-	text := vm.shadow.guest.text[frame(phys>>12)]
+	text := vm.shadow.guest.text.has(frame(phys >> 12))
 	canWrite, canExec := v&2 != 0, v>>63 == 0
 	switch {
 	case !g.present:

@@ -46,7 +46,6 @@ var (
 // newShadow makes the tables of both views; system is mapped in each.
 func newShadow(mem *memory, guest guestTables, system frame) (*shadow, error) {
 	s := &shadow{guest: guest}
-	s.guest.text = map[frame]bool{}
 	for i := range s.views {
 		t, err := newPageTables(mem)
 		if err != nil {
@@ -62,9 +61,7 @@ func newShadow(mem *memory, guest guestTables, system frame) (*shadow, error) {
 
 // addText notes frames of the image's text.
 func (s *shadow) addText(first frame, n int) {
-	for i := range n {
-		s.guest.text[first+frame(i)] = true
-	}
+	s.guest.text = append(s.guest.text, frameRun{first, frame(n)})
 }
 
 func (s *shadow) view(cpl uint8) *pageTables {
@@ -104,9 +101,9 @@ func (s *shadow) fault(a, hw uint64, cpl uint8) (out shadowOutcome, code uint64,
 		return 0, 0, errUpperHalf
 	case !s.guest.has(tr.frame):
 		return 0, 0, errNoMemoryThere
-	case access&faultWrite != 0 && s.guest.text[frame(tr.frame)]:
+	case access&faultWrite != 0 && s.guest.text.has(frame(tr.frame)):
 		return 0, 0, errTextWritten
-	case access&faultExecute != 0 && !s.guest.text[frame(tr.frame)]:
+	case access&faultExecute != 0 && !s.guest.text.has(frame(tr.frame)):
 		return 0, 0, errForeignCode
 	}
 	out, err = s.fill(s.view(cpl), a, &tr)
@@ -146,10 +143,10 @@ func (s *shadow) fill(t *pageTables, a uint64, tr *translation) (shadowOutcome, 
 func (s *shadow) entry(t *pageTables, f frame, rights entry) entry {
 	v := entry(f.gpa()) | ptePresent | pteUser | pteUsed | rights&pteGlobal
 	writable := rights&pteWrite != 0 || !s.guest.wp && t == s.views[0]
-	if writable && rights&pteDirty != 0 && !s.guest.text[f] {
+	if writable && rights&pteDirty != 0 && !s.guest.text.has(f) {
 		v |= pteWrite
 	}
-	if rights&pteNX != 0 || !s.guest.text[f] {
+	if rights&pteNX != 0 || !s.guest.text.has(f) {
 		v |= pteNX
 	}
 	return v

@@ -234,6 +234,43 @@ func TestGuestFaults(t *testing.T) {
 	}
 }
 
+// TestTextIsNoTable: a guest that takes its text for a page table gets a page
+// fault, and no flag is set in the text.
+func TestTextIsNoTable(t *testing.T) {
+	vm := newShadowVM(t, 600)
+	const a = 0x5000_0000
+	mapPage(t, vm, a, ptePresent|pteWrite)
+	text := frame(0)
+	for !vm.shadow.guest.text.has(text) {
+		text++
+	}
+	code := vm.phys.entries(text)
+	for i := range code {
+		code[i] = entry(text)<<12 | ptePresent | pteWrite // it would be all levels below
+	}
+	before := *code
+	for level := 2; level <= 4; level++ {
+		e, err := vm.boot.mapper.(*bootTables).entryAt(a, level)
+		if err != nil {
+			t.Fatal(err)
+		}
+		old := e.load()
+		e.store(entry(text)<<12 | ptePresent | pteWrite)
+		out, fault := access(t, vm, a, faultWrite)
+		if want := uint64(faultPresent | faultReserved | faultWrite); out != shadowGuest || fault != want {
+			t.Errorf("named at level %d: outcome %d, code %#x, want %#x", level, out, fault, want)
+		}
+		e.store(old)
+	}
+	vm.shadow.guest.cr3 = uint64(text) << pageShift
+	if out, _ := access(t, vm, a, faultWrite); out != shadowGuest {
+		t.Errorf("named by CR3: outcome %d", out)
+	}
+	if *code != before {
+		t.Error("the text has changed")
+	}
+}
+
 // TestInvalidate: what the guest invalidates is gone, and only that.
 func TestInvalidate(t *testing.T) {
 	vm := newShadowVM(t, 2048)
