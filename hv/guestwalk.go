@@ -169,6 +169,9 @@ func (g *guestTables) has(f uint64) bool { return f < uint64(g.mem.total) }
 
 // pageAt is the memory from a to the end of its page, for the host's calls.
 func (g *guestTables) pageAt(a uint64, write bool) ([]byte, hypercall.Status) {
+	if a >= lowerHalf { // the walk looks at 48 bits only
+		return nil, hypercall.EFAULT
+	}
 	code := uint64(0)
 	if write {
 		code = faultWrite

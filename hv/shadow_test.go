@@ -271,6 +271,34 @@ func TestTextIsNoTable(t *testing.T) {
 	}
 }
 
+// TestPageAt: calls reach what the guest can, and nothing else.
+func TestPageAt(t *testing.T) {
+	vm := newShadowVM(t, 600)
+	const a, upper = 0x5000_0000, 0xffff_8000_0000_0000
+	mapPage(t, vm, a, ptePresent|pteNX)
+	mapPage(t, vm, a+pageSize, ptePresent|pteWrite|pteNX)
+	mapPage(t, vm, upper|a, ptePresent|pteWrite|pteNX)
+	for _, test := range []struct {
+		a           uint64
+		read, write bool
+	}{
+		{a, true, false},
+		{a + pageSize + 5, true, true},
+		{a + 2*pageSize, false, false},
+		{uint64(testText), true, false},
+		{1<<48 | a + pageSize, false, false}, // not canonical
+		{1<<63 | a + pageSize, false, false},
+		{upper | a, false, false}, // the guest cannot get there either
+	} {
+		for write, want := range map[bool]bool{false: test.read, true: test.write} {
+			b, s := vm.space.pageAt(test.a, write)
+			if (s == 0) != want || (b != nil) != want || s != 0 && s != hypercall.EFAULT {
+				t.Errorf("%#x, write %t: %d bytes, status %d", test.a, write, len(b), s)
+			}
+		}
+	}
+}
+
 // TestInvalidate: what the guest invalidates is gone, and only that.
 func TestInvalidate(t *testing.T) {
 	vm := newShadowVM(t, 2048)
