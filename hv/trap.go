@@ -73,11 +73,12 @@ func (g *trapGuest) enter() error {
 	g.pc.update()
 	if g.cpu.Interruptible(g.hw.Regs()) {
 		if vector, ok := g.pc.interrupt(); ok {
-			if err := g.cpu.Interrupt(g.hw.Regs(), vector, g); err != nil {
-				return g.fault("%v while interrupt %d is delivered", err, vector)
+			err := g.cpu.Interrupt(g.hw.Regs(), vector, g)
+			if failed := g.done(); failed != nil {
+				return failed
 			}
-			if err := g.done(); err != nil {
-				return err
+			if err != nil {
+				return g.fault("%v while interrupt %d is delivered", err, vector)
 			}
 		}
 	}
@@ -202,13 +203,19 @@ func hasErrorCode(vector uint8) bool {
 }
 
 func (g *trapGuest) deliver(x emulate.Exception) error {
-	if err := g.cpu.Deliver(g.hw.Regs(), x, g); err != nil {
+	err := g.cpu.Deliver(g.hw.Regs(), x, g)
+	if failed := g.done(); failed != nil {
+		return failed
+	}
+	if err != nil {
 		return g.fault("%v after exception %d", err, x.Vector)
 	}
-	return g.done()
+	return nil
 }
 
-// done ends a change of the virtual CPU's state.
+// done ends a change of the virtual CPU's state. Its error is the Bus's, which
+// comes before whatever became of the instruction: an access that is refused
+// looks like a page fault to emulate.
 func (g *trapGuest) done() error {
 	g.hw.RegsChanged()
 	err := g.failed
@@ -264,19 +271,17 @@ func (g *trapGuest) instruction(e engine.Exit) (reason string, err error) {
 		reason = device.Name(res.Port, res.Write)
 		g.pc.accessed()
 	}
+	if err := g.done(); err != nil {
+		return reason, err
+	}
 	switch {
 	case res.Refused != "":
 		return reason, g.fault("%s", res.Refused)
 	case res.Exception != nil:
 		return reason, g.deliver(*res.Exception)
-	}
-	if err := g.done(); err != nil {
-		return reason, err
-	}
-	if res.After != nil {
+	case res.After != nil:
 		return reason, g.deliver(*res.After)
-	}
-	if res.Halt {
+	case res.Halt:
 		return reason, g.halt(res.WakeMasked)
 	}
 	return reason, nil
@@ -302,10 +307,10 @@ func (g *trapGuest) patched(vector uint8) (site sensitive.Site, ok bool) {
 func (g *trapGuest) fetch(b []byte) []byte {
 	at := g.hw.Regs().RIP
 	n := min(len(b), int(pageSize-at%pageSize))
-	if g.ReadMemory(at, b[:n], emulate.Execute, g.cpu.CPL) != nil {
-		return b[:0]
-	}
-	if n < len(b) && g.ReadMemory(at+uint64(n), b[n:], emulate.Execute, g.cpu.CPL) == nil {
+	switch {
+	case g.ReadMemory(at, b[:n], emulate.Execute, g.cpu.CPL) != nil:
+		n = 0
+	case n < len(b) && g.ReadMemory(at+uint64(n), b[n:], emulate.Execute, g.cpu.CPL) == nil:
 		n = len(b)
 	}
 	g.failed = nil // what lies behind the last instruction's end is nobody's fault

@@ -122,6 +122,7 @@ func TestTrapFlags(t *testing.T) {
 // TestTrapEnds: how a machine ends that cannot go on, with the reason.
 func TestTrapEnds(t *testing.T) {
 	nothing := func() *asm.Code { return new(asm.Code) }
+	unprotected := func(c *asm.Code) *asm.Code { return c.FromCR(0).AndAX(^uint64(1 << 16)).ToCR(0) }
 	gone := map[byte]asm.Gate{6: {Gone: true}, 11: {Gone: true}, 8: {Gone: true}}
 	for _, test := range []struct {
 		name, want string
@@ -136,7 +137,11 @@ func TestTrapEnds(t *testing.T) {
 		{"CR3 beyond memory", "triple fault", asm.Bare{Code: nothing().BeginBare().Mov(asm.RAX, 1<<35).ToCR(3)}},
 		{"CR3 at nothing", "triple fault", asm.Bare{Code: nothing().BeginBare().Mov(asm.RAX, asm.Pool).ToCR(3)}},
 		{"hypercall from elsewhere", "outside the hypercall page", asm.Bare{Code: nothing().OutB(0xf0, 0)}},
-		{"text written", "text was written", asm.Bare{Code: nothing().BeginBare().FromCR(0).AndAX(^uint64(1<<16)).ToCR(0).Store(asm.Text, 1)}},
+		{"text written", "text was written", asm.Bare{Code: unprotected(nothing().BeginBare()).Store(asm.Text, 1)}},
+		{"text written by INS", "text was written", asm.Bare{Code: unprotected(nothing()).Mov(asm.RDX, 0x71).Mov(asm.RDI, asm.Text).Raw(0x6c)}},
+		{"text for a stack", "text was written", asm.Bare{Code: unprotected(nothing().BeginBare()).Mov(asm.RSP, asm.Text+0x800).Raw(0x0f, 0x0b)}},
+		{"text for an interrupt's stack", "text was written", asm.Bare{Code: unprotected(nothing().BeginBare()).
+			Wrmsr(apicSVR, apicEnabled).Mov(asm.RSP, asm.Text+0x800).Sti().Wrmsr(apicSelf, 0x40).Spin()}},
 		{"code elsewhere", "code outside", asm.Bare{Code: nothing().BeginBare().GetEntry(asm.Data, 1).AndAX(1<<63-1).
 			MovReg(asm.RBX, asm.RAX).Entry(asm.Data, 1).Raw(0x48, 0x89, 0x18).Flush().JmpTo(asm.Data)}},
 		{"upper half", "upper half", asm.Bare{Code: nothing().BeginBare().GetEntry(0, 4).MovReg(asm.RBX, asm.RAX).
