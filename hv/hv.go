@@ -3,6 +3,7 @@ package hv
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -138,6 +139,11 @@ func (vm *VM) create(begin time.Time) error {
 }
 
 func (vm *VM) createMachine() (err error) {
+	switch vm.cfg.Mode {
+	case hypercall.ModePV, hypercall.ModeTrap:
+	default:
+		return &HostError{"create machine", fmt.Errorf("there is no mode %d", vm.cfg.Mode)}
+	}
 	if vm.cfg.Memory < MinMemory || vm.cfg.Memory > MaxMemory || vm.cfg.Memory%pageSize != 0 {
 		return &HostError{"memory of the machine", errors.New("from 1 MiB to 1 TiB, in whole pages")}
 	}

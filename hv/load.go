@@ -11,9 +11,14 @@ import (
 	"github.com/pvrun/pvrun/internal/image"
 )
 
-// offered are the features of this host.
-const offered = hypercall.FeatureConsole | hypercall.FeatureHostFile |
-	hypercall.FeatureSuspend | hypercall.FeatureAlias
+// offered are the features of this host in a mode.
+func offered(mode hypercall.Mode) hypercall.Feature {
+	const all = hypercall.FeatureConsole | hypercall.FeatureHostFile | hypercall.FeatureAlias
+	if mode == hypercall.ModeTrap {
+		return all
+	}
+	return all | hypercall.FeatureSuspend
+}
 
 // openImage parses an image and checks that this host can run it.
 func openImage(f *os.File, mode hypercall.Mode) (*image.Image, error) {
@@ -31,8 +36,8 @@ func openImage(f *os.File, mode hypercall.Mode) (*image.Image, error) {
 	if v := img.Note.ABIVersion; v != hypercall.Version {
 		return nil, &image.Error{Reason: fmt.Sprintf("built for ABI version %d, this pvrun speaks version %d: build it again", v, hypercall.Version)}
 	}
-	if missing := img.Note.Required &^ offered; missing != 0 {
-		return nil, &image.Error{Reason: fmt.Sprintf("requires features that this host lacks: %v", missing)}
+	if missing := img.Note.Required &^ offered(mode); missing != 0 {
+		return nil, &image.Error{Reason: fmt.Sprintf("requires features that this host lacks in %v mode: %v", mode, missing)}
 	}
 	if mode == hypercall.ModeTrap && img.Note.Usable&hypercall.FeatureTrapMode == 0 {
 		return nil, &image.Error{Reason: "cannot run in trap mode"}

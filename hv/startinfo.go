@@ -45,7 +45,7 @@ func (s *startInfo) addAll(list []string) hypercall.Extent {
 func (vm *VM) loadStartInfo() error {
 	s, cfg := &vm.start, &vm.cfg
 	s.info.Magic, s.info.Version, s.info.Mode = hypercall.StartMagic, hypercall.Version, cfg.Mode
-	s.info.Features, s.info.MemBytes, s.info.VCPUs = offered, uint64(cfg.Memory), 1
+	s.info.Features, s.info.MemBytes, s.info.VCPUs = offered(cfg.Mode), uint64(cfg.Memory), 1
 	s.info.ImageEnd = vm.img.Segments[len(vm.img.Segments)-1].End()
 	s.info.Args, s.info.ArgCount = s.addAll(cfg.Args), uint32(len(cfg.Args))
 	s.info.Env, s.info.EnvCount = s.addAll(cfg.Env), uint32(len(cfg.Env))
@@ -70,7 +70,6 @@ func (vm *VM) loadStartInfo() error {
 	s.info.FreeBytes = uint64(vm.boot.mem.left) << pageShift
 	if cfg.Mode == hypercall.ModeTrap {
 		s.info.FreeFrom = hypercall.GPA(vm.boot.mem.total-vm.boot.mem.left) << pageShift
-		s.info.Features &^= hypercall.FeatureSuspend
 	}
 	copy(b, bytesOf(&s.info))
 	copy(b[len(bytesOf(&s.info)):], s.blob)

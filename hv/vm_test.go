@@ -2,6 +2,7 @@ package hv
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"os"
 	"strings"
@@ -105,3 +106,45 @@ func TestDefect(t *testing.T) {
 type panicky struct{}
 
 func (panicky) Write([]byte) (int, error) { panic("broken") }
+
+// TestModes: what no machine can be made of, and why.
+func TestModes(t *testing.T) {
+	need.KVM(t)
+	const required, usable = 0x21c, 0x224 // of asm.Image's note, in the file
+	image := func(at int, clear, set hypercall.Feature) string {
+		name := asm.Image{Code: new(asm.Code)}.Write(t)
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := hypercall.Feature(binary.LittleEndian.Uint64(b[at:]))&^clear | set
+		binary.LittleEndian.PutUint64(b[at:], uint64(f))
+		if err := os.WriteFile(name, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	plain := image(usable, 0, 0)
+	for _, test := range []struct {
+		cfg  Config
+		want string // "": it can be made
+	}{
+		{Config{Image: plain, Mode: hypercall.ModeTrap}, ""},
+		{Config{Image: plain, Mode: 3}, "there is no mode 3"},
+		{Config{Image: image(usable, hypercall.FeatureTrapMode, 0), Mode: hypercall.ModeTrap}, "cannot run in trap mode"},
+		{Config{Image: image(usable, hypercall.FeatureTrapMode, 0)}, ""},
+		{Config{Image: image(required, 0, hypercall.FeatureSuspend), Mode: hypercall.ModeTrap}, "lacks in trap mode: suspend"},
+		{Config{Image: image(required, 0, hypercall.FeatureSuspend)}, ""},
+		{Config{Image: plain, Mode: hypercall.ModeTrap, Memory: 501 << 30}, "more than 500 GiB"},
+		{Config{Image: plain, Mode: hypercall.ModeTrap, Memory: MinMemory}, ""},
+		{Config{Image: plain, Mode: hypercall.ModeTrap, Memory: 100 << 20, RootFS: make([]byte, 100<<20-1<<19)}, "give it more (-m)"},
+	} {
+		vm, err := New(test.cfg)
+		if err == nil {
+			vm.Close()
+		}
+		if err == nil && test.want != "" || err != nil && (test.want == "" || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("mode %d, %d MiB: %v, want %q", test.cfg.Mode, test.cfg.Memory>>20, err, test.want)
+		}
+	}
+}
