@@ -84,7 +84,7 @@ type VM struct {
 	machine func() error // waits until kvm and hw are there
 	cpu     *vcpu
 	shared  *hypercall.SharedInfo
-	boot    loader
+	boot    loader                    // of the guest's memory
 	sites   map[uint64]sensitive.Site // trap mode: instructions that were changed
 	start   startInfo
 	clock   clock

@@ -153,7 +153,7 @@ func (c *counters) finish(vm *VM, exit Exit, err error) {
 	s.Memory.Guest = vm.cfg.Memory
 	if vm.cfg.CollectKVMStats {
 		s.KVM = vm.cpu.hw.KernelStats()
-		s.Memory.GuestTouched, s.Memory.HostRSS = vm.mem.touched(), hostRSS()
+		s.Memory.GuestTouched, s.Memory.HostRSS = vm.boot.mem.touched(), hostRSS()
 	}
 }
 

@@ -148,3 +148,23 @@ func TestModes(t *testing.T) {
 		}
 	}
 }
+
+// TestTouchedIsTheGuests: what the host needs beside the guest's memory in trap
+// mode is not counted as touched by the guest.
+func TestTouchedIsTheGuests(t *testing.T) {
+	need.KVM(t)
+	need.Count(1)
+	const memory = 4 << 20
+	vm, err := New(Config{Image: asm.Image{Code: new(asm.Code).Stop(0)}.Write(t), Mode: hypercall.ModeTrap, Memory: memory, CollectKVMStats: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer vm.Close()
+	vm.mem.populate(0, memory>>pageShift)
+	if _, err := runFor(vm, 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if m := vm.Stats().Memory; m.Guest != memory || m.GuestTouched != memory {
+		t.Errorf("%d bytes of %d touched, want all", m.GuestTouched, m.Guest)
+	}
+}
