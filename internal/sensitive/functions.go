@@ -94,6 +94,10 @@ const (
 	tableMagic  = 0xfffffff1
 	tableHeader = 72
 	entrySize   = 8
+
+	// maxFunctions are more than any program has. A file of holes takes no room
+	// and can name any number.
+	maxFunctions = 1 << 22
 )
 
 func (f file) functions(text uint64, table section) []uint64 {
@@ -102,7 +106,7 @@ func (f file) functions(text uint64, table section) []uint64 {
 		return nil
 	}
 	n, off := binary.LittleEndian.Uint64(h[8:]), binary.LittleEndian.Uint64(h[64:])
-	if off > table.size || n > (table.size-off)/entrySize {
+	if n > maxFunctions || off > table.size || n > (table.size-off)/entrySize {
 		return nil
 	}
 	b := f.read(table.off+off, n*entrySize)

@@ -80,6 +80,33 @@ func TestFunctions(t *testing.T) {
 	}
 }
 
+// holes is a file that is all zero behind its beginning.
+type holes struct {
+	begin []byte
+	most  int // that was read at once, in bytes
+}
+
+func (h *holes) ReadAt(b []byte, off int64) (int, error) {
+	h.most = max(h.most, len(b))
+	clear(b)
+	if off < int64(len(h.begin)) {
+		copy(b, h.begin[off:])
+	}
+	return len(b), nil
+}
+
+// TestFunctionsOfHoles: the size of a file is not a measure for memory.
+func TestFunctionsOfHoles(t *testing.T) {
+	const size = 1 << 32
+	h := &holes{begin: elfFile(func(_, s, table []byte) {
+		little.PutUint64(s[3*sectionSize+32:], size/2)
+		little.PutUint64(table[8:], size/4/entrySize)
+	})}
+	if list := Functions(h, size); list != nil || h.most > 1<<20 {
+		t.Errorf("%d functions, %d bytes read at once", len(list), h.most)
+	}
+}
+
 func FuzzFunctions(f *testing.F) {
 	f.Add(elfFile(func(_, _, _ []byte) {}))
 	f.Fuzz(func(t *testing.T, b []byte) {
