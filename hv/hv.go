@@ -85,7 +85,7 @@ type VM struct {
 	cpu     *vcpu
 	shared  *hypercall.SharedInfo
 	boot    loader                    // of the guest's memory
-	sites   map[uint64]sensitive.Site // trap mode: instructions that were changed
+	sites   map[uint64]sensitive.Site // trap mode: instructions that were changed, by physical address
 	start   startInfo
 	clock   clock
 	con     console

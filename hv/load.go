@@ -131,7 +131,7 @@ const eagerZero = 512 << 10
 func (vm *VM) loadSegments(f *os.File) error {
 	for _, s := range vm.img.Segments {
 		n := eagerSize(s)
-		_, b, err := vm.place(s.Addr, n, segmentBits(s.Perm))
+		first, b, err := vm.place(s.Addr, n, segmentBits(s.Perm))
 		if err != nil {
 			return err
 		}
@@ -139,7 +139,7 @@ func (vm *VM) loadSegments(f *os.File) error {
 			return fmt.Errorf("read segment at %#x: %w", s.Addr, err)
 		}
 		if vm.cfg.Mode == hypercall.ModeTrap && s.Perm&image.PermX != 0 {
-			if err := vm.patch(b[:s.FileSize], s.Addr, f); err != nil {
+			if err := vm.patch(b[:s.FileSize], s.Addr, first, f); err != nil {
 				return err
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/pvrun/pvrun/hypercall"
+	"github.com/pvrun/pvrun/internal/sensitive"
 )
 
 // newShadowVM is a machine of trap mode with memory and tables alone, and a page
@@ -356,5 +357,28 @@ func TestShadowRestart(t *testing.T) {
 	}
 	if err := checkShadow(vm); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestPatchedElsewhere: what was changed in the text is known at every address
+// that the guest shows it at, and at no other.
+func TestPatchedElsewhere(t *testing.T) {
+	vm := newShadowVM(t, 600)
+	tr, _, ok := vm.shadow.guest.walk(testText, 0)
+	if !ok {
+		t.Fatal("there is no text")
+	}
+	const alias = 0x5000_0000
+	e := mapPage(t, vm, alias, ptePresent)
+	e.store(entry(tr.frame)<<pageShift | ptePresent)
+	mapPage(t, vm, alias+pageSize, ptePresent)
+	g := &trapGuest{shadow: vm.shadow, sites: map[uint64]sensitive.Site{tr.frame<<pageShift | 0x123: {Name: "POPFQ"}}}
+	for at, want := range map[uint64]bool{
+		testText + 0x123: true, alias + 0x123: true, testText + 0x124: false,
+		alias + pageSize + 0x123: false, alias + 2*pageSize + 0x123: false, 1<<63 + 0x123: false,
+	} {
+		if _, ok := g.patched(at); ok != want {
+			t.Errorf("%#x: patched is %v", at, ok)
+		}
 	}
 }

@@ -17,7 +17,7 @@ type trapGuest struct {
 	*vcpu
 	cpu    emulate.CPU
 	shadow *shadow
-	sites  map[uint64]sensitive.Site // what was patched, by address
+	sites  map[uint64]sensitive.Site // what was patched, by physical address
 	pc     *pc
 	look   int64 // the time at which the tick has it come out
 	polled int64 // when the console's files were last asked
@@ -137,7 +137,7 @@ func (g *trapGuest) leaveShadow() {
 		return
 	}
 	var code [15]byte
-	if _, ok := g.sites[at]; !ok && !emulate.Emulates(g.fetch(code[:])) {
+	if _, ok := g.patched(at); !ok && !emulate.Emulates(g.fetch(code[:])) {
 		g.cpu.Shadow = false
 	}
 }
@@ -250,12 +250,13 @@ func (g *trapGuest) instruction(e engine.Exit) (reason string, err error) {
 	r := g.hw.Regs()
 	var fetched [15]byte
 	var code []byte
-	if site, ok := g.patched(e.Vector); ok {
+	if e.Vector == vectorBreakpoint {
+		r.RIP -= uint64(len(int3))
+	}
+	if site, ok := g.patched(r.RIP); ok && e.Vector != vectorProtection {
 		code = site.Code()
-		r.RIP = site.Addr
 	} else if e.Vector == vectorBreakpoint {
-		code = fetched[:copy(fetched[:], int3)] // whose gate's DPL counts
-		r.RIP -= uint64(len(code))
+		code = int3 // whose gate's DPL counts
 	} else {
 		code = g.fetch(fetched[:])
 	}
@@ -290,16 +291,14 @@ func (g *trapGuest) instruction(e engine.Exit) (reason string, err error) {
 // int3 is the instruction INT3.
 var int3 = []byte{0xcc}
 
-// patched is the instruction that stood where an exception has come from.
-func (g *trapGuest) patched(vector uint8) (site sensitive.Site, ok bool) {
-	at := g.hw.Regs().RIP
-	switch vector {
-	case vectorProtection:
+// patched is the instruction that stood at an address, wherever the guest has
+// mapped the text.
+func (g *trapGuest) patched(at uint64) (site sensitive.Site, ok bool) {
+	tr, _, ok := g.shadow.guest.walk(at, 0)
+	if !ok {
 		return site, false
-	case vectorBreakpoint:
-		at--
 	}
-	site, ok = g.sites[at]
+	site, ok = g.sites[tr.frame<<pageShift|at%pageSize]
 	return site, ok
 }
 

@@ -44,8 +44,8 @@ func (vm *VM) createTrapMemory() (system frame, err error) {
 }
 
 // patch changes what the processor would not trap in the image's text, which is
-// loaded at addr, and remembers what was there.
-func (vm *VM) patch(text []byte, addr hypercall.GVA, f *os.File) error {
+// loaded at addr into frames from first on, and remembers what was there.
+func (vm *VM) patch(text []byte, addr hypercall.GVA, first frame, f *os.File) error {
 	st, err := f.Stat()
 	if err != nil {
 		return err
@@ -58,7 +58,7 @@ func (vm *VM) patch(text []byte, addr hypercall.GVA, f *os.File) error {
 		vm.sites = map[uint64]sensitive.Site{}
 	}
 	for _, site := range sites {
-		vm.sites[site.Addr] = site
+		vm.sites[uint64(first)<<pageShift+site.Addr-uint64(addr)] = site
 	}
 	return nil
 }
