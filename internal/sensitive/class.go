@@ -11,14 +11,16 @@ type Class byte
 const (
 	// Privileged traps.
 	Privileged Class = iota + 1
-	// Unprivileged does not trap, and what it does or reads is another: the
-	// hole that Popek and Goldberg's theorem asks about.
+	// Unprivileged does not trap, or not always, and what it does or reads is
+	// another: the hole that Popek and Goldberg's theorem asks about. All that
+	// loads or stores a segment register is among them: whether a selector is
+	// good is for ring 0's own tables to say.
 	Unprivileged
 	// Syscall is SYSCALL: whether it traps at CPL 3, and how it enters ring 0,
 	// is up to what ring 0 has set.
 	Syscall
-	// Other shows what machine this is, leaves it in another way, or loads or
-	// stores a segment register, at any CPL alike.
+	// Other shows what machine this is, or leaves it in another way, at any CPL
+	// alike.
 	Other
 )
 
@@ -122,19 +124,16 @@ func (in *instruction) classifyOneByte() kind {
 
 var segments = [8]string{"ES", "CS", "SS", "DS", "FS", "GS"}
 
-// classifySegmentMove is for MOV from a segment register (8C) and to one (8E),
-// which traps with a selector that is not good for CPL 3.
+// classifySegmentMove is for MOV from a segment register (8C) and to one (8E).
 func (in *instruction) classifySegmentMove() kind {
 	name := segments[in.reg()]
 	switch {
 	case name == "" || in.op == 0x8e && name == "CS":
 		return kind{} // #UD
 	case in.op == 0x8e:
-		return other("MOV to " + name)
-	case name == "CS" || name == "SS":
-		return unprivileged("MOV from " + name)
+		return unprivileged("MOV to " + name)
 	}
-	return other("MOV from " + name)
+	return unprivileged("MOV from " + name)
 }
 
 func (in *instruction) classify0F() kind {
@@ -166,9 +165,9 @@ var plain0F = [256]kind{
 	0x08: {Privileged, "INVD"}, 0x09: {Privileged, "WBINVD"},
 	0x30: {Privileged, "WRMSR"}, 0x31: {Other, "RDTSC"}, 0x32: {Privileged, "RDMSR"}, 0x33: {Privileged, "RDPMC"},
 	0x34: {Other, "SYSENTER"}, 0x35: {Privileged, "SYSEXIT"}, 0x37: {Privileged, "GETSEC"},
-	0xa0: {Other, "PUSH FS"}, 0xa1: {Other, "POP FS"}, 0xa2: {Other, "CPUID"},
-	0xa8: {Other, "PUSH GS"}, 0xa9: {Other, "POP GS"}, 0xaa: {Privileged, "RSM"},
-	0xb2: {Other, "LSS"}, 0xb4: {Other, "LFS"}, 0xb5: {Other, "LGS"},
+	0xa0: {Unprivileged, "PUSH FS"}, 0xa1: {Unprivileged, "POP FS"}, 0xa2: {Other, "CPUID"},
+	0xa8: {Unprivileged, "PUSH GS"}, 0xa9: {Unprivileged, "POP GS"}, 0xaa: {Privileged, "RSM"},
+	0xb2: {Unprivileged, "LSS"}, 0xb4: {Unprivileged, "LFS"}, 0xb5: {Unprivileged, "LGS"},
 }
 
 // specialMove is the name of a MOV of a control or debug register.

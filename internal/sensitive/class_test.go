@@ -39,7 +39,9 @@ func TestClasses(t *testing.T) {
 		"other CPUID": {"\x0f\xa2"}, "other RDTSC": {"\x0f\x31"}, "other RDTSCP": {"\x0f\x01\xf9"}, "other RDPID": {"\xf3\x0f\xc7\xf8"},
 		"other XGETBV": {"\x0f\x01\xd0"}, "syscall SYSCALL": {"\x0f\x05"}, "other SYSENTER": {"\x0f\x34"},
 		"other VMCALL": {"\x0f\x01\xc1"}, "other VMMCALL": {"\x0f\x01\xd9"}, "other INT1": {"\xf1"},
-		"other MOV from DS": {"\x8c\xd8"}, "other MOV to SS": {"\x8e\xd0"}, "other PUSH FS": {"\x0f\xa0"}, "other POP GS": {"\x0f\xa9"},
+		"sensitive-unprivileged MOV from DS": {"\x8c\xd8"}, "sensitive-unprivileged MOV to SS": {"\x8e\xd0"},
+		"sensitive-unprivileged PUSH FS": {"\x0f\xa0"}, "sensitive-unprivileged POP GS": {"\x0f\xa9"},
+		"sensitive-unprivileged LSS": {"\x0f\xb2\x00"}, "sensitive-unprivileged LFS": {"\x0f\xb4\x00"}, "sensitive-unprivileged LGS": {"\x0f\xb5\x00"},
 		"": {
 			"\xcc", "\x90", "\xc3", "\x0f\x0b", "\xf3\x0f\x1e\xfa", // INT3 NOP RET UD2 ENDBR64
 			"\xb8\x0f\x05\x00\x00", "\x48\xb8\xfa\xfb\xf4\x9c\x9d\xcf\x0f\x05", // opcodes in immediates
