@@ -57,7 +57,8 @@ type Share struct {
 // DefaultMemory is a machine's memory when Config does not say, in bytes.
 const DefaultMemory = 64 << 20
 
-// MinMemory and MaxMemory bound a machine's memory, in bytes.
+// MinMemory and MaxMemory bound a machine's memory, in bytes. In trap mode 500 GiB
+// are the most.
 const (
 	MinMemory = 1 << 20
 	MaxMemory = 1 << 40

@@ -45,10 +45,11 @@ const (
 )
 
 // Step emulates the instruction at RIP, which has raised the exception fault on
-// the real processor; after #BP the caller has put RIP back to it. code are the bytes there, copied once, at most 15 and
-// fewer only when the next page is not there; for a place that was patched they
-// are the original ones. An instruction that is neither privileged nor
-// sensitive gives fault back for the guest, as the real processor said it.
+// the real processor; after #BP the caller has put RIP back to it. code are the
+// bytes there, copied once, at most 15 and fewer only when the next page is not
+// there; for a place that was patched they are the original ones. An instruction
+// that is neither privileged nor sensitive gives fault back for the guest, as the
+// real processor said it.
 func (c *CPU) Step(r *engine.Regs, code []byte, fault Exception, bus Bus) Result {
 	s := &step{core: core{c, r, bus}, fault: fault, start: r.RIP}
 	if e := s.decode(code); e != nil || s.in.what.do == nil {
