@@ -16,16 +16,14 @@ const (
 	msrLINT0       = 0x835
 	msrTSCDeadline = 0x6e0
 
-	svrEnable   = 1 << 8
-	timerTSC    = 2 << 17
-	deliverExt  = 7 << 8
-	timerMargin = 1000 // ns, so that the clock has passed what the timer was set to
+	svrEnable  = 1 << 8
+	timerTSC   = 2 << 17
+	deliverExt = 7 << 8
 )
 
 // apicTimer is what the timer was last told; owned by the vCPU.
 var apicTimer struct {
-	armed int64  // monotonic ns; Forever when it will not interrupt
-	perNS uint64 // TSC ticks per ns, 32.32 fixed point
+	armed int64 // monotonic ns; Forever when it will not interrupt
 }
 
 func initAPIC() {
@@ -42,7 +40,7 @@ func armTimer(deadline int64) {
 		return
 	}
 	apicTimer.armed = deadline
-	writeMSR(msrTSCDeadline, ticksAt(deadline+timerMargin))
+	writeMSR(msrTSCDeadline, ticksAt(&Shared().Clock, deadline))
 }
 
 // timerInterrupted acknowledges it.
@@ -51,17 +49,21 @@ func timerInterrupted() {
 	writeMSR(msrEOI, 0)
 }
 
-// ticksAt is the TSC at a monotonic time, which may be past.
-func ticksAt(ns int64) uint64 {
-	c := &Shared().Clock
+// ticksAt is the first TSC at which a clock has reached a monotonic time, which
+// may be past.
+func ticksAt(c *hypercall.ClockInfo, ns int64) uint64 {
 	if ns <= int64(c.NSBase) {
-		return 1
+		return c.TSCBase
 	}
-	hi, lo := bits.Mul64(uint64(ns)-c.NSBase, apicTimer.perNS)
-	if hi >= 1<<31 {
+	n := uint64(ns) - c.NSBase
+	if n>>32 >= c.Mult {
 		return 1<<63 - 1
 	}
-	return c.TSCBase + (hi<<32 | lo>>32)
+	q, rest := bits.Div64(n>>32, n<<32, c.Mult)
+	if rest != 0 {
+		q++
+	}
+	return c.TSCBase + q
 }
 
 // nextTick is a deadline for a thread that runs, put off to a tick of which

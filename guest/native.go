@@ -62,8 +62,7 @@ func initPaging(si *hypercall.StartInfo) {
 // else's.
 func initClock() {
 	c := &Shared().Clock
-	ticks, counts := calibrate()
-	c.Mult, apicTimer.perNS = rates(ticks, counts)
+	c.Mult = calibrate(measure).nsPerTick()
 	wall := readRTC()
 	c.TSCBase = rdtsc()
 	c.WallOffset = wall * 1e9
@@ -74,7 +73,7 @@ func waitForInterrupt(deadline int64) {
 	if vcpuPage().Pending != 0 || deadline <= monotonic() {
 		return
 	}
-	if deadline != hypercall.Forever {
+	if deadline < never {
 		armTimer(deadline)
 	}
 	interrupted(halt())
