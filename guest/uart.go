@@ -31,6 +31,7 @@ const (
 
 	iirIdentity = 15
 	iirReceived = 4 // the receiver is filled up to the trigger level
+	iirEmpty    = 2 // the transmitter is empty, and has not been read yet
 
 	fcrStart = 0xc7 // FIFOs on and empty; interrupt at uartTrigger bytes
 	lcr8N1   = 3
@@ -140,13 +141,7 @@ func (u *uart) read(to, n uintptr) int64 {
 
 // take empties the receiver: a whole trigger level at a time while there is one.
 func (u *uart) take(to, n uintptr) (done uintptr) {
-	for n-done >= uartTrigger {
-		if u.ier&ierReceived == 0 {
-			u.enable(ierReceived) // without it IIR does not tell
-		}
-		if in8(u.port+uartIIR)&iirIdentity != iirReceived {
-			break
-		}
+	for n-done >= uartTrigger && u.triggered() {
 		inBytes(u.port+uartData, to+done, uartTrigger)
 		done += uartTrigger
 	}
@@ -155,6 +150,22 @@ func (u *uart) take(to, n uintptr) (done uintptr) {
 		done++
 	}
 	return done
+}
+
+// triggered says whether the receiver is filled up to the trigger level. Reading
+// that the transmitter is empty takes that interrupt away, so who waits to write is
+// told here.
+func (u *uart) triggered() bool {
+	if u.ier&ierReceived == 0 {
+		u.enable(ierReceived) // without it IIR does not tell
+	}
+	switch in8(u.port+uartIIR) & iirIdentity {
+	case iirReceived:
+		return true
+	case iirEmpty:
+		vcpuPage().Pending |= u.interrupted()
+	}
+	return false
 }
 
 // consoleUART is the one behind a stream that is written.
