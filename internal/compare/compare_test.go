@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/pvrun/pvrun/hv"
 )
@@ -136,6 +137,31 @@ func TestOutputs(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		golden(t, name, b.String())
+	}
+}
+
+// TestWidth: a table fits into a terminal of 100 columns, with what is measured of
+// all workloads and ranges as wide as they get.
+func TestWidth(t *testing.T) {
+	r := report(t, Modes, Names()...)
+	r.CPU = strings.Repeat("A long name ", 10)
+	for i := range r.Workloads {
+		for j := range r.Workloads[i].Modes {
+			m := &r.Workloads[i].Modes[j]
+			m.PerOp.NS = Spread{154_000, 152_000, 1_160_000}
+			if m.Ratio != nil {
+				m.Ratio.NS, m.Ratio.CPU = &Spread{24.45, 14.45, 28.55}, &Spread{1541, 1234, 1789}
+			}
+		}
+	}
+	var b bytes.Buffer
+	if err := r.WriteTable(&b); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(b.String()) {
+		if n := utf8.RuneCountInString(strings.TrimSpace(line)); n > 100 {
+			t.Errorf("%d columns: %s", n, line)
+		}
 	}
 }
 

@@ -13,7 +13,7 @@ func ExitsText(v float64) string {
 	switch {
 	case math.Abs(v) < 1e-9:
 		return "0"
-	case math.Abs(v) < None:
+	case isNone(v): // also what is less than none, by what differs between two starts
 		return fmt.Sprintf("<%v", None)
 	}
 	return number(v)
@@ -69,7 +69,7 @@ func RatioText(s *Spread) string {
 	if s == nil {
 		return "-"
 	}
-	return fmt.Sprintf("%s (%s to %s)", times(s.Value), number(s.Min), number(s.Max))
+	return fmt.Sprintf("%s (%s–%s)", times(s.Value), number(s.Min), number(s.Max))
 }
 
 func times(v float64) string { return number(v) + "x" }
@@ -77,6 +77,16 @@ func times(v float64) string { return number(v) + "x" }
 // rangeText is the least and the greatest value.
 func (s Spread) rangeText(text func(float64) string) string {
 	return text(s.Min) + " to " + text(s.Max)
+}
+
+// timeRange is the least and the greatest of some times, with one unit if it is
+// that of both.
+func (s Spread) timeRange() string {
+	least, most := TimeText(s.Min), TimeText(s.Max)
+	if v, unit, _ := strings.Cut(least, " "); strings.HasSuffix(most, " "+unit) {
+		least = v
+	}
+	return least + " to " + most
 }
 
 // plural is a number of things.

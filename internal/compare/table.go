@@ -5,12 +5,13 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
 )
 
 // WriteTable writes the report for a terminal.
 func (r *Report) WriteTable(w io.Writer) error {
 	t := &table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
-	t.line("%s", r.about())
+	t.wrap(r.about())
 	r.operations(t)
 	r.compared(t)
 	r.byReason(t)
@@ -49,29 +50,37 @@ func (t *table) title(text string, columns ...string) {
 	t.row(columns...)
 }
 
+// lineWidth is what a terminal of 100 columns shows with something to spare.
+const lineWidth = 96
+
 // wrap writes a paragraph.
 func (t *table) wrap(text string) {
-	const width = 96
+	for _, line := range wrapped(text, lineWidth) {
+		t.line("%s", line)
+	}
+}
+
+// wrapped is text in lines.
+func wrapped(text string, width int) (lines []string) {
 	line := ""
 	for word := range strings.FieldsSeq(text) {
-		if line != "" && len(line)+1+len(word) > width {
-			t.line("%s", line)
+		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
+			lines = append(lines, line)
 			line = ""
 		}
-		line += " " + word
-		line = strings.TrimPrefix(line, " ")
+		line = strings.TrimPrefix(line+" "+word, " ")
 	}
-	t.line("%s", line)
+	return append(lines, line)
 }
 
 func (r *Report) operations(t *table) {
 	t.title("One operation. KERNEL is the kernel's own count of all exits, FEWEST what theory allows.",
-		"WORKLOAD", "MODE", "OPERATIONS", "EXITS/OP", "KERNEL/OP", "FEWEST", "NS/OP", "(RUNS)", "HOST CPU NS/OP", "GUEST CPU NS/OP")
+		"WORKLOAD", "MODE", "COUNT", "EXITS", "KERNEL", "FEWEST", "TIME", "(RUNS)", "HOST CPU", "GUEST CPU")
 	for _, w := range r.Workloads {
 		for _, m := range w.Modes {
 			v := m.PerOp
 			t.row(w.Name, m.Mode, group(fmt.Sprint(w.Ops)), ExitsText(v.Exits.Value), optional(v.KernelExits), m.fewest(),
-				number(v.NS.Value), "("+v.NS.rangeText(number)+")", number(v.HostCPU.Value), number(v.GuestCPU.Value))
+				TimeText(v.NS.Value), "("+v.NS.timeRange()+")", TimeText(v.HostCPU.Value), TimeText(v.GuestCPU.Value))
 		}
 	}
 }
@@ -103,7 +112,7 @@ func (r *Report) compared(t *table) {
 					"WORKLOAD", "MODE", "EXITS", "KERNEL", "TIME", "CPU")
 				begun = true
 			}
-			t.row(w.Name, m.Mode+"/pv", RatioText(m.Ratio.Exits), RatioText(m.Ratio.KernelExits), RatioText(m.Ratio.NS), RatioText(m.Ratio.CPU))
+			t.row(w.Name, m.Mode, RatioText(m.Ratio.Exits), RatioText(m.Ratio.KernelExits), RatioText(m.Ratio.NS), RatioText(m.Ratio.CPU))
 		}
 	}
 }
@@ -140,7 +149,14 @@ func (r *Report) bounds(t *table) {
 				t.title("The fewest exits that theory allows.", "WORKLOAD", "MODE", "EXITS", "WHY")
 				begun = true
 			}
-			t.row(w.Name, m.Mode, number(m.Fewest.Exits), m.Fewest.Why)
+			const before = 30 // columns
+			for i, line := range wrapped(m.Fewest.Why, lineWidth-before) {
+				if i == 0 {
+					t.row(w.Name, m.Mode, number(m.Fewest.Exits), line)
+				} else {
+					t.row("", "", "", line)
+				}
+			}
 		}
 	}
 }

@@ -47,7 +47,7 @@ func TestDocument(t *testing.T) {
 	}
 	for _, want := range []string{
 		"In short.\n\nAt length.\n", "| **timer**: one sleep of 1 ms | 2 | 102 | 4 | 204 | 1 | 5 | 2 µs | 102 µs |\n",
-		"| clock | 7x (6 to 8) | - | - | - |\n", "- trap: 102 × `why.trap`\n", "- pv: none\n", "in pv, of which pvrun sees 5.\n",
+		"| clock | 7x (6–8) | - | - | - |\n", "- trap: 102 × `why.trap`\n", "- pv: none\n", "in pv, of which pvrun sees 5.\n",
 	} {
 		if !strings.Contains(string(got), want) {
 			t.Errorf("no %q in\n%s", want, got)
