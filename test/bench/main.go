@@ -11,6 +11,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -21,6 +22,7 @@ import (
 	"strings"
 
 	"github.com/pvrun/pvrun/hv"
+	"github.com/pvrun/pvrun/internal/compare"
 )
 
 func main() {
@@ -63,12 +65,25 @@ func run(n int, only, keep string) error {
 	return s.compareModes()
 }
 
-// compareModes tells what an operation costs in each mode of a machine.
+// compareModes tells what an operation costs in each mode of a machine, and whether
+// that is what was to be reached.
 func (s *suite) compareModes() error {
 	fmt.Println()
-	cmd := exec.Command(s.path("pvrun"), "compare")
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	return cmd.Run()
+	cmd := exec.Command(s.path("pvrun"), "compare", "-o", "json")
+	cmd.Stderr = os.Stderr
+	text, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("pvrun compare: %w", err)
+	}
+	var r compare.Report
+	if err := json.Unmarshal(text, &r); err != nil {
+		return fmt.Errorf("pvrun compare: %w", err)
+	}
+	if err := r.WriteTable(os.Stdout); err != nil {
+		return err
+	}
+	writeReach(os.Stdout, reach(&r))
+	return nil
 }
 
 // benchmark is one row: a program's arguments and what to report of it.
