@@ -57,7 +57,7 @@ fuzz: ## every fuzz target for FUZZTIME=30s
 		done; \
 	done
 
-bench: ## programs in a machine beside the same on the host, BENCHFLAGS='-run NAME'
+bench: ## programs in a machine beside the same on the host, and the modes; BENCHFLAGS="-run NAME"
 	$(GO) run ./test/bench $(BENCHFLAGS)
 
 trade-off: build ## pvrun compare into docs/trade-off.md and out/trade-off.html

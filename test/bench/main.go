@@ -82,8 +82,7 @@ func (s *suite) compareModes() error {
 	if err := r.WriteTable(os.Stdout); err != nil {
 		return err
 	}
-	writeReach(os.Stdout, reach(&r))
-	return nil
+	return r.WriteReach(os.Stdout)
 }
 
 // benchmark is one row: a program's arguments and what to report of it.

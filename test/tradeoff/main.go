@@ -56,7 +56,7 @@ func render(w io.Writer, r *compare.Report) error {
 	f := facts{r}
 	t, err := template.New("trade-off").Funcs(template.FuncMap{
 		"exits": f.exits, "kernel": f.kernel, "time": f.time, "cpu": f.cpu, "fewest": f.fewest, "reasons": f.reasons,
-		"table": f.table, "ratios": f.ratios, "bounds": f.bounds, "row": f.row,
+		"table": f.table, "ratios": f.ratios, "bounds": f.bounds, "row": f.row, "reach": f.reach,
 		"join": func(list []string) string { return strings.Join(list, "\n\n") },
 	}).Parse(text)
 	if err != nil {

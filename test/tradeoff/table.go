@@ -48,6 +48,21 @@ func (f facts) ratios() string {
 	return b.String()
 }
 
+// reach is what pv was to reach, and whether it does.
+func (f facts) reach() string {
+	var b markdown
+	b.row("to be reached", "measured", "met")
+	b.row("---", "--:", "---")
+	for _, g := range f.r.Reach() {
+		met := "**no**"
+		if g.Met {
+			met = "yes"
+		}
+		b.row(g.What, g.Got, met)
+	}
+	return b.String()
+}
+
 // bounds is the fewest exits that theory allows, with the reasoning.
 func (f facts) bounds() string {
 	var b markdown
