@@ -148,7 +148,7 @@ func TestWidth(t *testing.T) {
 	for i := range r.Workloads {
 		for j := range r.Workloads[i].Modes {
 			m := &r.Workloads[i].Modes[j]
-			m.PerOp.NS = Spread{154_000, 152_000, 1_160_000}
+			m.PerOp.NS, m.PerOp.HostCPU = Spread{154_000, 15_200, 1_160_000}, Spread{Value: -0.971}
 			if m.Ratio != nil {
 				m.Ratio.NS, m.Ratio.CPU = &Spread{24.45, 14.45, 28.55}, &Spread{1541, 1234, 1789}
 			}

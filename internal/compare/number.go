@@ -86,7 +86,7 @@ func (s Spread) timeRange() string {
 	if v, unit, _ := strings.Cut(least, " "); strings.HasSuffix(most, " "+unit) {
 		least = v
 	}
-	return least + " to " + most
+	return least + "–" + most
 }
 
 // plural is a number of things.

@@ -74,16 +74,20 @@ func wrapped(text string, width int) (lines []string) {
 }
 
 func (r *Report) operations(t *table) {
-	t.title("One operation. KERNEL is the kernel's own count of all exits, FEWEST what theory allows.",
-		"WORKLOAD", "MODE", "COUNT", "EXITS", "KERNEL", "FEWEST", "TIME", "(RUNS)", "HOST CPU", "GUEST CPU")
+	t.title("One operation. KERNEL is the kernel's own count of all exits, FEWEST what theory allows,\nHOST and GUEST are CPU time.",
+		"WORKLOAD", "MODE", "COUNT", "EXITS", "KERNEL", "FEWEST", "TIME", "(RUNS)", "HOST", "GUEST")
 	for _, w := range r.Workloads {
 		for _, m := range w.Modes {
 			v := m.PerOp
 			t.row(w.Name, m.Mode, group(fmt.Sprint(w.Ops)), ExitsText(v.Exits.Value), optional(v.KernelExits), m.fewest(),
-				TimeText(v.NS.Value), "("+v.NS.timeRange()+")", TimeText(v.HostCPU.Value), TimeText(v.GuestCPU.Value))
+				TimeText(v.NS.Value), "("+v.NS.timeRange()+")", cpuText(v.HostCPU), cpuText(v.GuestCPU))
 		}
 	}
 }
+
+// cpuText is CPU time. The kernel tells the guest's part in ticks of 10 ms, which a
+// short operation may have too many of, and the host's too few: less than none.
+func cpuText(s Spread) string { return TimeText(max(0, s.Value)) }
 
 func (m *ModeResult) fewest() string {
 	if m.Fewest == nil {
