@@ -62,7 +62,7 @@ func Workloads() []Workload {
 			About: "Sleeping with nothing else to do: the processor has to wait for a timer. A sleep lasts as long in any mode, so look at exits and CPU time.",
 			Fewest: map[string]Bound{
 				PV:   {1, "one call that waits until a deadline"},
-				Trap: {5, "WRMSR sets the timer, STI lets its interrupt in, HLT waits, WRMSR acknowledges, IRETQ returns"},
+				Trap: {3, "WRMSR sets the timer, HLT waits, WRMSR acknowledges; through a trap gate interrupts stay on, and a kernel can go on by a jump"},
 			},
 		},
 		{
@@ -110,7 +110,7 @@ func Workloads() []Workload {
 			About: "A fault of the program's own that becomes a panic. The processor's way through the host to the guest's handler is the cost.",
 			Fewest: map[string]Bound{
 				PV:   {1, "the fault, with all that the handler needs in shared memory; the handler returns by a jump"},
-				Trap: {3, "the fault, MOV from CR2 for its address, IRETQ"},
+				Trap: {2, "the fault, MOV from CR2 for its address; through a trap gate interrupts stay on, and the handler returns by a jump"},
 			},
 		},
 	}

@@ -46,7 +46,7 @@ func TestDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"In short.\n\nAt length.\n", "| **timer**: one sleep of 1 ms | 2 | 102 | 4 | 204 | 1 | 5 | 2 µs | 102 µs |\n",
+		"In short.\n\nAt length.\n", "| **timer**: one sleep of 1 ms | 2 | 102 | 4 | 204 | 1 | 3 | 2 µs | 102 µs |\n",
 		"| clock | 7x (6–8) | - | - | - |\n", "- trap: 102 × `why.trap`\n", "- pv: none\n", "in pv, of which pvrun sees 5.\n",
 		"| timer: exits of trap/pv, 5 or more | 7x (6–8) | yes |\n", "| timer: kernel's count of trap/pv, 5 or more | - | **no** |\n",
 	} {
