@@ -188,18 +188,8 @@ func (g *trapGuest) reflect(e engine.Exit) error {
 		g.cpu.DR[6] |= singleStep
 	}
 	return g.deliver(emulate.Exception{
-		Vector: e.Vector, Error: e.Error, HasError: hasErrorCode(e.Vector), CR2: e.CR2,
+		Vector: e.Vector, Error: e.Error, HasError: engine.PushesError(e.Vector), CR2: e.CR2,
 	})
-}
-
-// hasErrorCode says whether a vector's frame has an error code (Intel SDM volume
-// 3A, table "Protected-Mode Exceptions and Interrupts").
-func hasErrorCode(vector uint8) bool {
-	switch vector {
-	case 8, 10, 11, 12, 13, 14, 17, 21:
-		return true
-	}
-	return false
 }
 
 func (g *trapGuest) deliver(x emulate.Exception) error {

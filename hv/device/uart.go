@@ -149,10 +149,6 @@ func (u *UART) listens() bool {
 	return !u.ended && u.mcr&(mcrRTS|mcrLoop) == mcrRTS && u.rx.n < u.size()
 }
 
-// Wants says what it waits for: input from the host, room for output. Update is
-// to be called when the host's file has it.
-func (u *UART) Wants() (input, output bool) { return u.listens(), u.busy }
-
 // Next is when the transmitter empties by itself.
 func (u *UART) Next() int64 {
 	if u.tx.n == 0 || u.busy {

@@ -77,6 +77,9 @@ func (u *testUART) line(what string, want bool) {
 	eq(u.T, "line, "+what, u.irq.level, want)
 }
 
+// waits says for what: input from the host, room for output.
+func (u *UART) waits() (input, output bool) { return u.listens(), u.busy }
+
 func TestUARTReset(t *testing.T) {
 	u := newUART(t)
 	for reg, want := range []uint32{0, 0, 0x01, 0, 0, 0x60, 0xb0, 0} {
@@ -162,7 +165,7 @@ func TestUARTBusy(t *testing.T) {
 	u.write("0123456789abcdef")
 	u.line("busy", false)
 	u.reads("LSR", uartLSR, 0)
-	_, output := u.Wants()
+	_, output := u.waits()
 	eq(t, "wants output", output, true)
 	eq(t, "next", u.Next(), never)
 	u.write("ghijkZ") // there was room for five
@@ -176,7 +179,7 @@ func TestUARTBusy(t *testing.T) {
 	u.reads("IIR", uartIIR, iirFIFO|iirEmpty)
 	u.line("told", false)
 	u.reads("IIR", uartIIR, iirFIFO|iirNone)
-	_, output = u.Wants()
+	_, output = u.waits()
 	eq(t, "wants output", output, false)
 	eq(t, "output", string(u.host.output), "0123456789abcdefghijk")
 }
@@ -203,7 +206,7 @@ func TestUARTEmptyInterrupt(t *testing.T) {
 	u.put(uartIIR, 0x85) // clear the transmitter
 	u.line("cleared", true)
 	u.reads("LSR", uartLSR, lsrTHRE|lsrTEMT)
-	_, output := u.Wants()
+	_, output := u.waits()
 	eq(t, "wants output", output, false)
 	u.get(uartIIR)
 	u.put(uartIIR, 0x85) // which was empty
@@ -246,7 +249,7 @@ func TestUARTFlow(t *testing.T) {
 		u.Update()
 	}
 	eq(t, "left at the host", len(u.host.input), len(text)-fifoSize)
-	input, _ := u.Wants()
+	input, _ := u.waits()
 	eq(t, "wants input when full", input, false)
 	eq(t, "next when full", u.Next(), never)
 	got := []byte{}
@@ -254,13 +257,13 @@ func TestUARTFlow(t *testing.T) {
 		got = append(got, byte(u.get(uartData)))
 	}
 	eq(t, "received", string(got), text)
-	input, _ = u.Wants()
+	input, _ = u.waits()
 	eq(t, "wants input", input, true)
 
 	u.put(uartMCR, mcrDTR|mcrOut2)
 	u.host.input = []byte("x")
 	u.Update()
-	input, _ = u.Wants()
+	input, _ = u.waits()
 	eq(t, "wants input without RTS", input, false)
 	reads := u.host.reads
 	u.reads("LSR without RTS", uartLSR, lsrTHRE|lsrTEMT)
@@ -289,7 +292,7 @@ func TestUARTCarrier(t *testing.T) {
 	u.host.input, u.host.eof = []byte("ab"), true
 	u.Update()
 	u.reads("MSR with bytes to read", uartMSR, msrDCD|msrDSR|msrCTS)
-	input, _ := u.Wants()
+	input, _ := u.waits()
 	eq(t, "wants input", input, false)
 	u.get(uartData)
 	u.line("a byte left", false)
@@ -329,6 +332,6 @@ func TestUARTNoInput(t *testing.T) {
 	u.ready(0xf).write("into nowhere, and more than a FIFO")
 	u.reads("LSR", uartLSR, lsrTHRE|lsrTEMT)
 	u.reads("MSR", uartMSR, msrDSR|msrCTS)
-	input, output := u.Wants()
+	input, output := u.waits()
 	eq(t, "wants", input || output, false)
 }

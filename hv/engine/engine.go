@@ -59,3 +59,13 @@ type Exit struct {
 	// The registers must not be redirected meanwhile.
 	InFlight bool
 }
+
+// PushesError says whether a vector's frame begins with an error code (Intel
+// SDM volume 3A, table "Protected-Mode Exceptions and Interrupts").
+func PushesError(v uint8) bool {
+	switch v {
+	case 8, 10, 11, 12, 13, 14, 17, 21, 29, 30:
+		return true
+	}
+	return false
+}

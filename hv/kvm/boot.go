@@ -132,16 +132,6 @@ func HypercallPage(b []byte) {
 	}
 }
 
-// pushesError says whether a vector's frame begins with an error code (Intel
-// SDM volume 3A, table "Protected-Mode Exceptions and Interrupts").
-func pushesError(v uint8) bool {
-	switch v {
-	case 8, 10, 11, 12, 13, 14, 17, 21, 29, 30:
-		return true
-	}
-	return false
-}
-
 // userSegments are the segments that guest code runs with.
 func userSegments() (code, data segment) {
 	code = segment{limit: 0xffffffff, selector: selUserCode, present: 1, typ: 11, dpl: 3, s: 1, l: 1, g: 1}

@@ -300,7 +300,7 @@ func (v *VCPU) exception(vector uint8) engine.Exit {
 	frame := v.sys[pageStack*hypercall.PageSize+top-48:][:48]
 	le := binary.LittleEndian
 	e := engine.Exit{Reason: engine.Exception, Vector: vector}
-	if pushesError(vector) {
+	if engine.PushesError(vector) {
 		e.Error = le.Uint64(frame)
 	}
 	s := v.run.sregs()
