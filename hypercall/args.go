@@ -41,7 +41,7 @@ const (
 	HostFileStat     HostFileOp = 5  // Path or (PathLen 0) Handle; HostFileAttr into Buf
 	HostFileReaddir  HostFileOp = 6  // Handle; HostFileDirent records into Buf → bytes, 0 at the end
 	HostFileTruncate HostFileOp = 7  // Handle, Offset = new size
-	HostFileSync     HostFileOp = 8  // Handle
+	HostFileSync     HostFileOp = 8  // Handle, Flags: HostFileDataOnly
 	HostFileMkdir    HostFileOp = 9  // Path, Mode
 	HostFileRemove   HostFileOp = 10 // Path
 	HostFileRename   HostFileOp = 11 // Path → Path2 in Buf, BufLen bytes
@@ -50,7 +50,12 @@ const (
 	HostFileLink     HostFileOp = 14 // Path → Path2 in Buf, BufLen bytes
 	HostFileChmod    HostFileOp = 15 // Path or (PathLen 0) Handle; Mode
 	HostFileSetTimes HostFileOp = 16 // Path or (PathLen 0) Handle; HostFileTimes in Buf
-	HostFileEnd      HostFileOp = 17
+	HostFileStatfs   HostFileOp = 17 // Path or (PathLen 0) Handle; HostFileFS into Buf
+	HostFileAllocate HostFileOp = 18 // Handle, Offset, Length, Flags: HostFileKeepSize and others
+	HostFileSeek     HostFileOp = 19 // Handle, Offset, Flags: HostFileHole → offset
+	HostFileMap      HostFileOp = 20 // Handle, Buf = start, Length, Offset, Flags = MapFlag
+	HostFileLock     HostFileOp = 21 // Handle, Offset, Length, Flags: HostFileLockShared and others
+	HostFileEnd      HostFileOp = 22
 )
 
 // Flags of HostFileOpen; exactly one of the first three access modes.
@@ -64,7 +69,25 @@ const (
 	HostFileAPPEND = 0x400
 
 	HostFileDIRECTORY = 0x10000
-	HostFileNOFOLLOW  = 0x20000
+	HostFileNOFOLLOW  = 0x20000 // also of HostFileSetTimes
+)
+
+// Flags of other operations.
+const (
+	HostFileDataOnly = 1 // sync: not what only stat shows
+
+	HostFileKeepSize  = 0x01 // allocate: Linux's FALLOC_FL_ flags
+	HostFilePunchHole = 0x02
+	HostFileZeroRange = 0x10
+
+	HostFileHole = 1 // seek: for a hole, not for data
+
+	// Of lock exactly one of the first three. A lock is the handle's, and never
+	// waited for.
+	HostFileLockShared    = 1
+	HostFileLockExclusive = 2
+	HostFileUnlock        = 3
+	HostFileLockWhole     = 0x10 // as flock(2) does; else as fcntl(2) does, a range
 )
 
 // HostFileArgs is the argument of CallHostFile; all fields are IN. Paths are
@@ -81,6 +104,7 @@ type HostFileArgs struct {
 	Offset  int64
 	Mode    uint32 // permission bits, and the sticky bit for HostFileChmod
 	Share   uint32 // number of the shared folder
+	Length  uint64 // bytes, of allocate, map and lock; 0 of lock: to any end
 }
 
 // HostFileAttr is what HostFileStat and HostFileOpen store: of Linux's struct
@@ -109,6 +133,17 @@ type HostFileTimes struct {
 // HostFileOmit is a time that HostFileSetTimes does not set.
 const HostFileOmit = 1<<63 - 1
 
+// HostFileFS is what HostFileStatfs stores: of Linux's struct statfs what matters.
+type HostFileFS struct {
+	BlockSize   uint64 // bytes
+	Blocks      uint64
+	BlocksFree  uint64
+	BlocksAvail uint64 // to users without privilege
+	Files       uint64
+	FilesFree   uint64
+	NameMax     uint64
+}
+
 // HostFileDirent heads one record of HostFileReaddir; NameLen bytes of name
 // and zeros up to a multiple of 8 follow.
 type HostFileDirent struct {
@@ -121,8 +156,9 @@ type HostFileDirent struct {
 var (
 	_ = [1]struct{}{}[unsafe.Sizeof(UpcallArgs{})-48]
 	_ = [1]struct{}{}[unsafe.Sizeof(MulticallEntry{})-64]
-	_ = [1]struct{}{}[unsafe.Sizeof(HostFileArgs{})-64]
+	_ = [1]struct{}{}[unsafe.Sizeof(HostFileArgs{})-72]
 	_ = [1]struct{}{}[unsafe.Sizeof(HostFileAttr{})-80]
 	_ = [1]struct{}{}[unsafe.Sizeof(HostFileTimes{})-16]
+	_ = [1]struct{}{}[unsafe.Sizeof(HostFileFS{})-56]
 	_ = [1]struct{}{}[unsafe.Sizeof(HostFileDirent{})-16]
 )

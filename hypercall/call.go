@@ -62,13 +62,17 @@ const (
 	CallTrace    Call = 17 // reserved
 	CallCoreDump Call = 18 // reserved
 
-	CallEnd Call = 19 // one past the last number
+	// CallDoorbell tells the host that a BlockRing has requests. It returns at once,
+	// and nothing that says anything.
+	CallDoorbell Call = 19
+
+	CallEnd Call = 20 // one past the last number
 )
 
 var callNames = [CallEnd]string{
 	"", "exit", "block", "console_write", "console_read", "map", "unmap", "protect",
 	"discard", "alias", "set_upcall", "entropy", "suspend", "host_file", "multicall",
-	"crash", "snapshot", "trace", "core_dump",
+	"crash", "snapshot", "trace", "core_dump", "doorbell",
 }
 
 // String is the call's name as `--stats` and docs/abi.md spell it.

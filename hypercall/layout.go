@@ -13,6 +13,7 @@ package hypercall
 //	0x7ffd_0030_0000  SharedInfoGVA: one page, read-write
 //	0x7ffd_0031_0000  VCPUInfoGVA: one page a vCPU, read-write; GS base
 //	0x7ffd_0050_0000  BootStackTop: end of the first stack
+//	0x7ffd_0060_0000  BlockRingGVA: the rings, read-write, BlockRingStride apart
 const (
 	MinGVA        GVA = 0x10000
 	ReservedGVA   GVA = 0x7f00_0000_0000
@@ -23,6 +24,7 @@ const (
 	SharedInfoGVA GVA = 0x7ffd_0030_0000
 	VCPUInfoGVA   GVA = 0x7ffd_0031_0000
 	BootStackTop  GVA = 0x7ffd_0050_0000
+	BlockRingGVA  GVA = 0x7ffd_0060_0000
 )
 
 const (
@@ -30,6 +32,9 @@ const (
 	BootStackSize = 128 << 10
 	// MaxStartInfo bounds the start-info page and its strings, in bytes.
 	MaxStartInfo = 1 << 20
+	// BlockRingStride is from one ring to the next, in bytes: the disks' in their
+	// order, then StartInfo.FileRing.
+	BlockRingStride = 64 << 10
 	// MaxVCPUs is how many vCPU pages fit between VCPUInfoGVA and the stack.
 	MaxVCPUs = 64
 )

@@ -38,7 +38,7 @@ const (
 	EventConsoleIn  Event = 2 // CallConsoleRead is worth another try
 	EventConsoleOut Event = 3 // CallConsoleWrite is worth another try
 	EventSuspend    Event = 4 // the host asks for CallSuspend
-	EventBlock      Event = 5 // reserved
+	EventBlock      Event = 5 // a BlockRing has responses
 	EventNet        Event = 6 // reserved
 )
 

@@ -33,6 +33,10 @@ type StartInfo struct {
 	ShareCount uint32
 	Shares     Extent // ShareCount structures [Share]: what CallHostFile works in
 	FreeFrom   GPA    // ModeTrap: nothing was loaded from here up to MemBytes
+	Disks      Extent // DiskCount structures [Disk]
+	DiskCount  uint32
+	Pad        uint32
+	FileRing   GVA // a [BlockRing] for BlockHostFile; 0 for none
 }
 
 // Extent is a run of bytes in the guest's address space.
@@ -61,6 +65,6 @@ const (
 )
 
 var (
-	_ = [1]struct{}{}[unsafe.Sizeof(StartInfo{})-264]
+	_ = [1]struct{}{}[unsafe.Sizeof(StartInfo{})-296]
 	_ = [1]struct{}{}[unsafe.Sizeof(Share{})-24]
 )

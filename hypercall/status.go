@@ -9,6 +9,7 @@ const (
 	EPERM        Status = 1
 	ENOENT       Status = 2
 	EIO          Status = 5
+	ENXIO        Status = 6
 	EBADF        Status = 9
 	EAGAIN       Status = 11
 	ENOMEM       Status = 12
@@ -16,6 +17,7 @@ const (
 	EFAULT       Status = 14
 	EEXIST       Status = 17
 	EXDEV        Status = 18
+	ENODEV       Status = 19
 	ENOTDIR      Status = 20
 	EISDIR       Status = 21
 	EINVAL       Status = 22
@@ -28,4 +30,5 @@ const (
 	ENOSYS       Status = 38
 	ENOTEMPTY    Status = 39
 	ELOOP        Status = 40
+	EOPNOTSUPP   Status = 95
 )
