@@ -184,9 +184,9 @@ func (n *inode) same(o *inode) bool {
 	if n == o {
 		return true
 	}
-	a, isHost := n.body.(*hostNode)
-	b, both := o.body.(*hostNode)
-	return isHost && both && a.m == b.m && a.identity() == b.identity()
+	a, isTree := n.body.(*treeNode)
+	b, both := o.body.(*treeNode)
+	return isTree && both && a.m == b.m && a.identity() == b.identity()
 }
 
 // within is whether n is top or lies below it.

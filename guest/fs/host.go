@@ -92,68 +92,6 @@ type Thread struct {
 	CapBnd   uint64
 }
 
-// Share is a folder of the host's.
-type Share struct {
-	Path     string // where it is shown: absolute, clean and not "/"
-	Writable bool
-	Files    HostFiles
-}
-
-// HostFiles are the files of a shared folder. Paths are relative to it, "." is
-// the folder itself; what they end in is never a symbolic link that is to be
-// followed. Strings and what is returned may be kept, buffers may not.
-type HostFiles interface {
-	// Open opens a file or folder with the O_ flags of open and says what it is.
-	// A symbolic link is ELOOP. The permissions of a new file are perm.
-	Open(path string, flags int, perm uint32) (handle uint64, a HostAttr, e Errno)
-	Close(handle uint64) Errno
-	// Read and Write do less than all only at the end of the file, or when
-	// something fails in the middle. With O_APPEND off is not looked at.
-	Read(handle uint64, b []byte, off int64) (int, Errno)
-	Write(handle uint64, b []byte, off int64) (int, Errno)
-	Truncate(handle uint64, size int64) Errno
-	Sync(handle uint64) Errno
-	// List is every entry of a folder, once for each handle.
-	List(handle uint64) ([]HostEntry, Errno)
-
-	Stat(r HostRef) (HostAttr, Errno)
-	Chmod(r HostRef, perm uint32) Errno
-	// SetTimes sets access and modification time, ns since 1970, as far as set
-	// says.
-	SetTimes(r HostRef, ns [2]int64, set [2]bool) Errno
-
-	Mkdir(path string, perm uint32) Errno
-	// Remove removes a file or an empty folder.
-	Remove(path string) Errno
-	Rename(old, new string) Errno
-	Link(old, new string) Errno
-	Symlink(target, path string) Errno
-	Readlink(path string) (string, Errno)
-}
-
-// HostRef is one of the host's files: an open one when Handle is not 0.
-type HostRef struct {
-	Handle uint64
-	Path   string
-}
-
-// HostAttr is what stat says of one of the host's files. Times are ns since
-// 1970.
-type HostAttr struct {
-	Size, Blocks        int64
-	Atime, Mtime, Ctime int64
-	Ino, Dev, Rdev      uint64
-	Mode, Nlink         uint32
-	UID, GID            uint32
-}
-
-// HostEntry is one name in a folder.
-type HostEntry struct {
-	Name string
-	Ino  uint64
-	Type uint32 // S_IFMT part of the mode
-}
-
 // Pages gives out page-aligned memory that can be mapped more than once.
 // Addresses are plain numbers, since none of it is Go's.
 type Pages interface {

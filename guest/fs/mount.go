@@ -17,19 +17,19 @@ type mount struct {
 
 	// mu guards names and what else says so. The host is not asked under it.
 	mu   sync.Mutex
-	open map[hostID]*inode // files that are open: one inode each
+	open map[treeID]*inode // files that are open: one inode each
 	devs []uint64          // the host's st_dev numbers, in the order met
 
 	// Directories that know others, and how many are known in all.
-	knowing []*hostDir
+	knowing []*treeDir
 	known   int
 }
 
 // maxKnown is how many folders of a share stay known.
 var maxKnown = 8192
 
-// hostID is which of the host's files something is.
-type hostID struct{ dev, ino uint64 }
+// treeID is which of the host's files something is.
+type treeID struct{ dev, ino uint64 }
 
 // Numbers of the shares' mounts: devShare for the first, 256 apart. Between
 // them is what a share shows for files on other devices of the host's.
@@ -40,9 +40,9 @@ func (fs *FS) mountShares() {
 	order := slices.Clone(fs.host.Shares)
 	slices.SortStableFunc(order, func(a, b Share) int { return cmp.Compare(len(a.Path), len(b.Path)) })
 	for i, s := range order {
-		m := &mount{Share: s, fs: fs, dev: makedev(0, uint32(i+1)*devShare), open: make(map[hostID]*inode)}
+		m := &mount{Share: s, fs: fs, dev: makedev(0, uint32(i+1)*devShare), open: make(map[treeID]*inode)}
 		fs.mounts = append(fs.mounts, m)
-		a, e := s.Files.Stat(HostRef{Path: "."})
+		a, e := s.Files.Stat(TreeRef{Path: "."})
 		if e != 0 {
 			a.Mode = S_IFDIR | 0o555
 		}
@@ -72,13 +72,13 @@ func (fs *FS) mountPoint(path string) (*inode, string) {
 }
 
 // newInode makes an inode for one of the host's files.
-func (m *mount) newInode(a HostAttr) *inode {
+func (m *mount) newInode(a TreeAttr) *inode {
 	n := &inode{fs: m.fs, ino: a.Ino, dev: m.dev, rdev: a.Rdev, typ: a.Mode & S_IFMT}
 	n.data.space = &m.fs.space
-	h := &hostNode{n: n, m: m, id: hostID{a.Dev, a.Ino}}
+	h := &treeNode{n: n, m: m, id: treeID{a.Dev, a.Ino}}
 	n.body = h
 	if n.isDir() {
-		n.dir = &dir{source: &hostDir{n: n, h: h, m: m}}
+		n.dir = &dir{source: &treeDir{n: n, h: h, m: m}}
 	}
 	h.learn(&a)
 	return n
@@ -87,7 +87,7 @@ func (m *mount) newInode(a HostAttr) *inode {
 // remember makes a directory known. Too many are forgotten all at once, but for
 // those that are in use: what is still needed is met again. The caller holds
 // m.mu.
-func (m *mount) remember(d *hostDir, name string, n *inode) {
+func (m *mount) remember(d *treeDir, name string, n *inode) {
 	if d.known == nil {
 		d.known = make(map[string]*inode)
 		m.knowing = append(m.knowing, d)
@@ -101,7 +101,7 @@ func (m *mount) remember(d *hostDir, name string, n *inode) {
 	}
 	m.known = 0
 	kept := m.inUse(n)
-	m.knowing = slices.DeleteFunc(m.knowing, func(d *hostDir) bool {
+	m.knowing = slices.DeleteFunc(m.knowing, func(d *treeDir) bool {
 		for name, n := range d.known {
 			if !kept[n] {
 				delete(d.known, name)
@@ -142,11 +142,11 @@ func (m *mount) inUse(fresh *inode) map[*inode]bool {
 func (n *inode) needed() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.opens > 0 || len(n.dir.source.(*hostDir).over) > 0
+	return n.opens > 0 || len(n.dir.source.(*treeDir).over) > 0
 }
 
 // dismiss makes a name unknown. The caller holds m.mu.
-func (m *mount) dismiss(d *hostDir, name string) {
+func (m *mount) dismiss(d *treeDir, name string) {
 	if d.known[name] != nil {
 		m.known--
 		delete(d.known, name)
@@ -167,7 +167,7 @@ func (m *mount) shownDev(dev uint64) uint64 {
 }
 
 // pathOf is a file's path in the share. The caller holds m.mu.
-func (m *mount) pathOf(h *hostNode) string {
+func (m *mount) pathOf(h *treeNode) string {
 	if h.parent == nil {
 		return "."
 	}

@@ -84,7 +84,7 @@ func (c *hostCall) path(s string) *hostCall {
 	return c
 }
 
-func (c *hostCall) ref(r fs.HostRef) *hostCall {
+func (c *hostCall) ref(r fs.TreeRef) *hostCall {
 	if c.args.Handle = r.Handle; r.Handle == 0 {
 		c.path(r.Path)
 	}
@@ -114,16 +114,16 @@ func (c *hostCall) end() fs.Errno {
 	return e
 }
 
-func (c *hostCall) result() fs.HostAttr {
+func (c *hostCall) result() fs.TreeAttr {
 	a := &c.attr
-	return fs.HostAttr{
+	return fs.TreeAttr{
 		Size: a.Size, Blocks: a.Blocks, Atime: a.ATime, Mtime: a.MTime, Ctime: a.CTime,
 		Ino: a.Ino, Dev: a.Dev, Rdev: a.Rdev, Mode: a.Mode, Nlink: a.NLink, UID: a.UID, GID: a.GID,
 	}
 }
 
 // Flags of open are Linux's on both sides.
-func (s hostFiles) Open(path string, flags int, perm uint32) (uint64, fs.HostAttr, fs.Errno) {
+func (s hostFiles) Open(path string, flags int, perm uint32) (uint64, fs.TreeAttr, fs.Errno) {
 	c := s.begin(hypercall.HostFileOpen).path(path).wantAttr()
 	c.args.Flags, c.args.Mode = uint32(flags)|hypercall.HostFileNOFOLLOW, perm
 	h, e := c.ask()
@@ -133,7 +133,7 @@ func (s hostFiles) Open(path string, flags int, perm uint32) (uint64, fs.HostAtt
 }
 
 func (s hostFiles) Close(handle uint64) fs.Errno {
-	return s.begin(hypercall.HostFileClose).ref(fs.HostRef{Handle: handle}).end()
+	return s.begin(hypercall.HostFileClose).ref(fs.TreeRef{Handle: handle}).end()
 }
 
 func (s hostFiles) Read(handle uint64, b []byte, off int64) (int, fs.Errno) {
@@ -200,13 +200,17 @@ func (c *hostCall) needBuf() {
 }
 
 func (s hostFiles) Truncate(handle uint64, size int64) fs.Errno {
-	c := s.begin(hypercall.HostFileTruncate).ref(fs.HostRef{Handle: handle})
+	c := s.begin(hypercall.HostFileTruncate).ref(fs.TreeRef{Handle: handle})
 	c.args.Offset = size
 	return c.end()
 }
 
-func (s hostFiles) Sync(handle uint64) fs.Errno {
-	return s.begin(hypercall.HostFileSync).ref(fs.HostRef{Handle: handle}).end()
+func (s hostFiles) Sync(handle uint64, dataOnly bool) fs.Errno {
+	c := s.begin(hypercall.HostFileSync).ref(fs.TreeRef{Handle: handle})
+	if dataOnly {
+		c.args.Flags = hypercall.HostFileDataOnly
+	}
+	return c.end()
 }
 
 // maxDirent is the longest record of a listing, in bytes.
@@ -214,8 +218,8 @@ const maxDirent = 16 + (fs.NAME_MAX+7)&^7
 
 // List takes what it can get at once. When one more record would have fitted
 // there are no more.
-func (s hostFiles) List(handle uint64) (list []fs.HostEntry, e fs.Errno) {
-	c := s.begin(hypercall.HostFileReaddir).ref(fs.HostRef{Handle: handle})
+func (s hostFiles) List(handle uint64) (list []fs.TreeEntry, e fs.Errno) {
+	c := s.begin(hypercall.HostFileReaddir).ref(fs.TreeRef{Handle: handle})
 	defer c.done()
 	c.needBuf()
 	c.args.Buf, c.args.BufLen = gva(unsafe.Pointer(&c.buf[0])), bufLen
@@ -235,7 +239,7 @@ func (s hostFiles) List(handle uint64) (list []fs.HostEntry, e fs.Errno) {
 }
 
 // appendEntries reads the records in b.
-func appendEntries(list []fs.HostEntry, b []byte) []fs.HostEntry {
+func appendEntries(list []fs.TreeEntry, b []byte) []fs.TreeEntry {
 	const head = int(unsafe.Sizeof(hypercall.HostFileDirent{}))
 	for len(b) >= head {
 		// Safe because records begin at multiples of 8 in a buffer of our own.
@@ -244,13 +248,13 @@ func appendEntries(list []fs.HostEntry, b []byte) []fs.HostEntry {
 		if end > len(b) {
 			break
 		}
-		list = append(list, fs.HostEntry{Name: string(b[head:end]), Ino: d.Ino, Type: d.Type})
+		list = append(list, fs.TreeEntry{Name: string(b[head:end]), Ino: d.Ino, Type: d.Type})
 		b = b[min(len(b), (end+7)&^7):]
 	}
 	return list
 }
 
-func (s hostFiles) Stat(r fs.HostRef) (fs.HostAttr, fs.Errno) {
+func (s hostFiles) Stat(r fs.TreeRef) (fs.TreeAttr, fs.Errno) {
 	c := s.begin(hypercall.HostFileStat).ref(r).wantAttr()
 	_, e := c.ask()
 	a := c.result()
@@ -258,13 +262,13 @@ func (s hostFiles) Stat(r fs.HostRef) (fs.HostAttr, fs.Errno) {
 	return a, e
 }
 
-func (s hostFiles) Chmod(r fs.HostRef, perm uint32) fs.Errno {
+func (s hostFiles) Chmod(r fs.TreeRef, perm uint32) fs.Errno {
 	c := s.begin(hypercall.HostFileChmod).ref(r)
 	c.args.Mode = perm
 	return c.end()
 }
 
-func (s hostFiles) SetTimes(r fs.HostRef, ns [2]int64, set [2]bool) fs.Errno {
+func (s hostFiles) SetTimes(r fs.TreeRef, ns [2]int64, set [2]bool) fs.Errno {
 	for i := range ns {
 		if !set[i] {
 			ns[i] = hypercall.HostFileOmit
@@ -306,3 +310,10 @@ func (s hostFiles) Readlink(path string) (string, fs.Errno) {
 	n, e := c.ask()
 	return string(c.buf[:min(n, bufLen)]), e
 }
+
+func (hostFiles) Allocate(uint64, int, int64, int64) fs.Errno      { return fs.ENOTSUP }
+func (hostFiles) Seek(uint64, int64, bool) (int64, fs.Errno)       { return 0, fs.ENOTSUP }
+func (hostFiles) Lock(uint64, fs.TreeLock) fs.Errno                { return fs.ENOTSUP }
+func (hostFiles) Map(uint64, uintptr, uint64, int64, int) fs.Errno { return fs.ENODEV }
+func (hostFiles) Statfs(fs.TreeRef) (fs.Statfs, fs.Errno)          { return fs.Statfs{}, fs.ENOTSUP }
+func (hostFiles) Chown(fs.TreeRef, uint32, uint32) fs.Errno        { return fs.EPERM }

@@ -1,13 +1,13 @@
 package fs
 
-// hostNode is the body of an inode whose file is the host's.
-type hostNode struct {
+// treeNode is the body of an inode whose file is the host's.
+type treeNode struct {
 	n *inode
 	m *mount
 
 	// Guarded by m.mu.
-	id     hostID
-	parent *hostNode // nil for the share's own folder
+	id     treeID
+	parent *treeNode // nil for the share's own folder
 	name   string    // the name it was last met by
 	gone   bool      // that name was removed
 	users  int       // descriptions with a handle
@@ -17,20 +17,20 @@ type hostNode struct {
 }
 
 // ref is how the host is asked about the file.
-func (h *hostNode) ref(f *file) (HostRef, Errno) {
+func (h *treeNode) ref(f *file) (TreeRef, Errno) {
 	if f != nil && f.handle != 0 {
-		return HostRef{Handle: f.handle}, 0
+		return TreeRef{Handle: f.handle}, 0
 	}
 	h.m.mu.Lock()
 	defer h.m.mu.Unlock()
 	if h.gone {
-		return HostRef{}, ENOENT
+		return TreeRef{}, ENOENT
 	}
-	return HostRef{Path: h.m.pathOf(h)}, 0
+	return TreeRef{Path: h.m.pathOf(h)}, 0
 }
 
 // learn stores what the host said.
-func (h *hostNode) learn(a *HostAttr) {
+func (h *treeNode) learn(a *TreeAttr) {
 	dev := h.m.shownDev(a.Dev)
 	n := h.n
 	n.mu.Lock()
@@ -41,13 +41,13 @@ func (h *hostNode) learn(a *HostAttr) {
 	h.size, h.blocks = a.Size, a.Blocks
 }
 
-func (h *hostNode) fixed() Errno { return h.m.readOnly() }
+func (h *treeNode) fixed() Errno { return h.m.readOnly() }
 
 // refresh asks the host. What has lost its name and is not open stays as it
 // was: a directory that somebody is in, or what O_PATH led to.
-func (h *hostNode) refresh(f *file) Errno {
+func (h *treeNode) refresh(f *file) Errno {
 	r, e := h.ref(f)
-	var a HostAttr
+	var a TreeAttr
 	if e == 0 {
 		a, e = h.m.Files.Stat(r)
 	}
@@ -65,19 +65,19 @@ func (h *hostNode) refresh(f *file) Errno {
 }
 
 // is tells whether attributes are of the same file.
-func (h *hostNode) is(a *HostAttr) bool {
-	return h.identity() == hostID{a.Dev, a.Ino} && h.n.typ == a.Mode&S_IFMT
+func (h *treeNode) is(a *TreeAttr) bool {
+	return h.identity() == treeID{a.Dev, a.Ino} && h.n.typ == a.Mode&S_IFMT
 }
 
-func (h *hostNode) identity() hostID {
+func (h *treeNode) identity() treeID {
 	h.m.mu.Lock()
 	defer h.m.mu.Unlock()
 	return h.id
 }
 
-func (h *hostNode) extent() (size, blocks int64) { return h.size, h.blocks }
+func (h *treeNode) extent() (size, blocks int64) { return h.size, h.blocks }
 
-func (h *hostNode) readlink() (string, Errno) {
+func (h *treeNode) readlink() (string, Errno) {
 	r, e := h.ref(nil)
 	if e != 0 {
 		return "", e
@@ -86,7 +86,7 @@ func (h *hostNode) readlink() (string, Errno) {
 }
 
 // statfs makes numbers up, but for what the host would say if asked: it is not.
-func (h *hostNode) statfs() Statfs {
+func (h *treeNode) statfs() Statfs {
 	const blocks, files = 1 << 28, 1 << 24
 	st := Statfs{
 		Type: v9fsMagic, Bsize: pageSize, Blocks: blocks, Bfree: blocks / 2, Bavail: blocks / 2,
@@ -100,7 +100,7 @@ func (h *hostNode) statfs() Statfs {
 }
 
 // open opens the file unless the walk to it has.
-func (h *hostNode) open(f *file, flags uint32) Errno {
+func (h *treeNode) open(f *file, flags uint32) Errno {
 	if !h.n.isReg() && !h.n.isDir() {
 		return EACCES // devices and pipes of the host's are its own
 	}
@@ -111,7 +111,7 @@ func (h *hostNode) open(f *file, flags uint32) Errno {
 	if e != 0 {
 		return e
 	}
-	handle, a, e := h.m.Files.Open(r.Path, int(flags&hostOpenFlags&^(O_CREAT|O_EXCL)), 0)
+	handle, a, e := h.m.Files.Open(r.Path, int(flags&treeOpenFlags&^(O_CREAT|O_EXCL)), 0)
 	if e != 0 {
 		return e
 	}
@@ -125,21 +125,21 @@ func (h *hostNode) open(f *file, flags uint32) Errno {
 
 // use and disuse keep files that are open to one inode each, for their locks.
 // The caller holds m.mu.
-func (h *hostNode) use() {
+func (h *treeNode) use() {
 	h.users++
 	if h.n.isReg() && h.m.open[h.id] == nil {
 		h.m.open[h.id] = h.n
 	}
 }
 
-func (h *hostNode) disuse() {
+func (h *treeNode) disuse() {
 	h.users--
 	if h.users == 0 && h.m.open[h.id] == h.n {
 		delete(h.m.open, h.id)
 	}
 }
 
-func (h *hostNode) close(f *file) {
+func (h *treeNode) close(f *file) {
 	if f.handle == 0 {
 		return
 	}
@@ -150,7 +150,7 @@ func (h *hostNode) close(f *file) {
 	f.handle = 0
 }
 
-func (h *hostNode) readAt(f *file, b []byte, off int64) (int, Errno) {
+func (h *treeNode) readAt(f *file, b []byte, off int64) (int, Errno) {
 	if len(b) == 0 {
 		return 0, 0
 	}
@@ -159,7 +159,7 @@ func (h *hostNode) readAt(f *file, b []byte, off int64) (int, Errno) {
 
 // writeAt leaves it to the host to find the end where the file was opened to
 // append, so that what others append meanwhile stays whole.
-func (h *hostNode) writeAt(f *file, b []byte, off int64) (int, int64, Errno) {
+func (h *treeNode) writeAt(f *file, b []byte, off int64) (int, int64, Errno) {
 	if f.has(O_APPEND) && !f.appends {
 		off = f.size()
 	}
@@ -171,7 +171,7 @@ func (h *hostNode) writeAt(f *file, b []byte, off int64) (int, int64, Errno) {
 }
 
 // sparse knows no holes but the one at the end.
-func (h *hostNode) sparse(f *file, off int64, data bool) (int64, Errno) {
+func (h *treeNode) sparse(f *file, off int64, data bool) (int64, Errno) {
 	size := f.size()
 	switch {
 	case off < 0 || off >= size:
@@ -182,7 +182,7 @@ func (h *hostNode) sparse(f *file, off int64, data bool) (int64, Errno) {
 	return size, 0
 }
 
-func (h *hostNode) resize(f *file, size int64) Errno {
+func (h *treeNode) resize(f *file, size int64) Errno {
 	if f != nil {
 		return h.m.Files.Truncate(f.handle, size)
 	}
@@ -199,7 +199,7 @@ func (h *hostNode) resize(f *file, size int64) Errno {
 }
 
 // allocate can grow a file, which is all that most ask for.
-func (h *hostNode) allocate(f *file, mode int, _, end int64) Errno {
+func (h *treeNode) allocate(f *file, mode int, _, end int64) Errno {
 	switch mode {
 	case FALLOC_FL_KEEP_SIZE:
 		return 0
@@ -212,15 +212,15 @@ func (h *hostNode) allocate(f *file, mode int, _, end int64) Errno {
 	return ENOTSUP
 }
 
-func (h *hostNode) sync(f *file) Errno {
+func (h *treeNode) sync(f *file) Errno {
 	// The handle of a directory that was read is closed.
 	if e := h.open(f, O_RDONLY); e != 0 {
 		return e
 	}
-	return h.m.Files.Sync(f.handle)
+	return h.m.Files.Sync(f.handle, false)
 }
 
-func (h *hostNode) setPerm(f *file, perm uint32) Errno {
+func (h *treeNode) setPerm(f *file, perm uint32) Errno {
 	if e := h.fixed(); e != 0 {
 		return e
 	}
@@ -232,7 +232,7 @@ func (h *hostNode) setPerm(f *file, perm uint32) Errno {
 }
 
 // setOwner can change nothing: the files are the host's user's.
-func (h *hostNode) setOwner(_ *file, uid, gid uint32) Errno {
+func (h *treeNode) setOwner(_ *file, uid, gid uint32) Errno {
 	if e := h.fixed(); e != 0 {
 		return e
 	}
@@ -245,7 +245,7 @@ func (h *hostNode) setOwner(_ *file, uid, gid uint32) Errno {
 	return 0
 }
 
-func (h *hostNode) setTimes(f *file, ns [2]int64, set [2]bool) Errno {
+func (h *treeNode) setTimes(f *file, ns [2]int64, set [2]bool) Errno {
 	if e := h.fixed(); e != 0 {
 		return e
 	}

@@ -1,9 +1,9 @@
 package fs
 
-// hostDir is the source of a directory that is the host's.
-type hostDir struct {
+// treeDir is the source of a directory that is the host's.
+type treeDir struct {
 	n *inode
-	h *hostNode
+	h *treeNode
 	m *mount
 
 	known map[string]*inode // directories met in it; guarded by m.mu
@@ -11,12 +11,12 @@ type hostDir struct {
 	over map[string]*inode
 }
 
-// hostOpenFlags are the flags of open that the host does. Permissions of new
+// treeOpenFlags are the flags of open that the host does. Permissions of new
 // files come separately.
-const hostOpenFlags = O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_DIRECTORY
+const treeOpenFlags = O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_DIRECTORY
 
 // path is the path of a name in the directory, for the host.
-func (d *hostDir) path(name string) (string, Errno) {
+func (d *treeDir) path(name string) (string, Errno) {
 	d.m.mu.Lock()
 	defer d.m.mu.Unlock()
 	if d.h.gone {
@@ -28,7 +28,7 @@ func (d *hostDir) path(name string) (string, Errno) {
 	return d.m.pathOf(d.h) + "/" + name, 0
 }
 
-func (d *hostDir) lookup(name string, last bool) (*inode, Errno) {
+func (d *treeDir) lookup(name string, last bool) (*inode, Errno) {
 	if n := d.over[name]; n != nil {
 		return n, 0
 	}
@@ -44,7 +44,7 @@ func (d *hostDir) lookup(name string, last bool) (*inode, Errno) {
 	if e != 0 {
 		return nil, 0
 	}
-	a, e := d.m.Files.Stat(HostRef{Path: path})
+	a, e := d.m.Files.Stat(TreeRef{Path: path})
 	if e == 0 {
 		return d.node(name, &a, false), 0
 	}
@@ -57,7 +57,7 @@ func (d *hostDir) lookup(name string, last bool) (*inode, Errno) {
 
 // open opens a file in the same call that finds it. What the host would refuse
 // for more than one reason is only found here, and refused by the caller.
-func (d *hostDir) open(name string, o *opening) (*inode, Errno) {
+func (d *treeDir) open(name string, o *opening) (*inode, Errno) {
 	const changes = O_ACCMODE | O_CREAT | O_TRUNC
 	if d.over[name] != nil || o.flags&(O_PATH|oTmpfileBit) != 0 ||
 		o.flags&O_ACCMODE == O_ACCMODE || !d.m.Writable && o.flags&changes != 0 {
@@ -67,7 +67,7 @@ func (d *hostDir) open(name string, o *opening) (*inode, Errno) {
 	if e != 0 {
 		return nil, 0
 	}
-	handle, a, e := d.m.Files.Open(path, int(o.flags&hostOpenFlags), o.perm&0o777)
+	handle, a, e := d.m.Files.Open(path, int(o.flags&treeOpenFlags), o.perm&0o777)
 	switch {
 	case e == 0:
 		o.handle = handle
@@ -83,23 +83,23 @@ func (d *hostDir) open(name string, o *opening) (*inode, Errno) {
 
 // node is the inode for a name that the host has just told of. It is in use
 // from now on when the file was opened.
-func (d *hostDir) node(name string, a *HostAttr, opened bool) *inode {
+func (d *treeDir) node(name string, a *TreeAttr, opened bool) *inode {
 	n := d.meet(name, a, opened)
-	n.body.(*hostNode).learn(a)
+	n.body.(*treeNode).learn(a)
 	return n
 }
 
 // meet finds the inode: a directory by its name, a file that is open by what it
 // is. Another directory under a known name takes its place, unless something is
 // mounted in that.
-func (d *hostDir) meet(name string, a *HostAttr, opened bool) *inode {
+func (d *treeDir) meet(name string, a *TreeAttr, opened bool) *inode {
 	fresh := d.m.newInode(*a)
 	d.m.mu.Lock()
 	defer d.m.mu.Unlock()
-	n, id := fresh, hostID{a.Dev, a.Ino}
+	n, id := fresh, treeID{a.Dev, a.Ino}
 	if fresh.isDir() {
 		old := d.known[name]
-		if old != nil && (old.body.(*hostNode).id == id || len(old.dir.source.(*hostDir).over) > 0) {
+		if old != nil && (old.body.(*treeNode).id == id || len(old.dir.source.(*treeDir).over) > 0) {
 			n = old
 		} else {
 			n.dir.parent, n.dir.name = d.n, name
@@ -111,7 +111,7 @@ func (d *hostDir) meet(name string, a *HostAttr, opened bool) *inode {
 			n = old
 		}
 	}
-	h := n.body.(*hostNode)
+	h := n.body.(*treeNode)
 	h.id, h.parent, h.name, h.gone = id, d.h, name, false
 	if opened {
 		h.use()
@@ -120,14 +120,14 @@ func (d *hostDir) meet(name string, a *HostAttr, opened bool) *inode {
 }
 
 // forget drops a known directory.
-func (d *hostDir) forget(name string) {
+func (d *treeDir) forget(name string) {
 	d.m.mu.Lock()
 	d.m.dismiss(d, name)
 	d.m.mu.Unlock()
 }
 
 // list reads the whole directory, and closes the host's handle after it.
-func (d *hostDir) list(f *file) ([]record, Errno) {
+func (d *treeDir) list(f *file) ([]record, Errno) {
 	if d.n.dir.dead {
 		return nil, ENOENT
 	}
@@ -152,9 +152,9 @@ func (d *hostDir) list(f *file) ([]record, Errno) {
 }
 
 // vacant leaves it to the host to look into the directory.
-func (d *hostDir) vacant() bool { return len(d.over) == 0 }
+func (d *treeDir) vacant() bool { return len(d.over) == 0 }
 
-func (d *hostDir) create(name string, n *inode) Errno {
+func (d *treeDir) create(name string, n *inode) Errno {
 	path, e := d.path(name)
 	if e != 0 {
 		return e
@@ -163,7 +163,7 @@ func (d *hostDir) create(name string, n *inode) Errno {
 	case S_IFDIR:
 		e = d.m.Files.Mkdir(path, n.perm&0o777)
 		if sticky := n.perm & 0o1000; e == 0 && sticky != 0 {
-			e = d.m.Files.Chmod(HostRef{Path: path}, sticky|n.perm&0o777)
+			e = d.m.Files.Chmod(TreeRef{Path: path}, sticky|n.perm&0o777)
 		}
 		return e
 	case S_IFLNK:
@@ -178,7 +178,7 @@ func (d *hostDir) create(name string, n *inode) Errno {
 	return EPERM
 }
 
-func (d *hostDir) cover(name string, n *inode) {
+func (d *treeDir) cover(name string, n *inode) {
 	if d.over == nil {
 		d.over = make(map[string]*inode)
 	}
@@ -186,8 +186,8 @@ func (d *hostDir) cover(name string, n *inode) {
 	n.dir.parent, n.dir.name = d.n, name
 }
 
-func (d *hostDir) link(name string, n *inode) Errno {
-	r, e := n.body.(*hostNode).ref(nil)
+func (d *treeDir) link(name string, n *inode) Errno {
+	r, e := n.body.(*treeNode).ref(nil)
 	if e != 0 {
 		return e
 	}
@@ -198,7 +198,7 @@ func (d *hostDir) link(name string, n *inode) Errno {
 	return d.m.Files.Link(r.Path, path)
 }
 
-func (d *hostDir) remove(name string, n *inode) Errno {
+func (d *treeDir) remove(name string, n *inode) Errno {
 	path, e := d.path(name)
 	if e != 0 {
 		return e
@@ -211,11 +211,11 @@ func (d *hostDir) remove(name string, n *inode) Errno {
 }
 
 // lost notes that a name went, and with it what was known by it.
-func (d *hostDir) lost(name string, n *inode) {
+func (d *treeDir) lost(name string, n *inode) {
 	d.m.mu.Lock()
 	defer d.m.mu.Unlock()
 	d.m.dismiss(d, name)
-	if h := n.body.(*hostNode); h.parent == d.h && h.name == name {
+	if h := n.body.(*treeNode); h.parent == d.h && h.name == name {
 		h.gone = true
 	}
 	if n.isDir() {
@@ -223,8 +223,8 @@ func (d *hostDir) lost(name string, n *inode) {
 	}
 }
 
-func (d *hostDir) rename(from, to *place) Errno {
-	other := to.dir.dir.source.(*hostDir)
+func (d *treeDir) rename(from, to *place) Errno {
+	other := to.dir.dir.source.(*treeDir)
 	old, e := d.path(from.name)
 	if e != 0 {
 		return e
@@ -236,7 +236,7 @@ func (d *hostDir) rename(from, to *place) Errno {
 	if e := d.m.Files.Rename(old, path); e != 0 {
 		return e
 	}
-	h := from.node.body.(*hostNode)
+	h := from.node.body.(*treeNode)
 	if to.node != nil {
 		if to.node.same(from.node) {
 			return 0 // two names of one file: nothing has happened

@@ -67,34 +67,34 @@ func errno(err error) Errno {
 	}
 }
 
-func hostAttr(st *syscall.Stat_t) HostAttr {
-	return HostAttr{
+func hostAttr(st *syscall.Stat_t) TreeAttr {
+	return TreeAttr{
 		Size: st.Size, Blocks: st.Blocks, Atime: st.Atim.Nano(), Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano(),
 		Ino: st.Ino, Dev: st.Dev, Rdev: st.Rdev, Mode: st.Mode, Nlink: uint32(st.Nlink), UID: st.Uid, GID: st.Gid,
 	}
 }
 
-func (h *folder) Open(path string, flags int, perm uint32) (uint64, HostAttr, Errno) {
+func (h *folder) Open(path string, flags int, perm uint32) (uint64, TreeAttr, Errno) {
 	h.count("open")
 	h.mu.Lock()
 	full := h.room != 0 && len(h.fds) >= h.room
 	h.mu.Unlock()
 	if full {
-		return 0, HostAttr{}, EMFILE
+		return 0, TreeAttr{}, EMFILE
 	}
 	var st syscall.Stat_t
 	err := syscall.Lstat(h.at(path), &st)
 	const exclusive = O_CREAT | O_EXCL
 	if err == nil && st.Mode&S_IFMT == S_IFLNK && flags&exclusive != exclusive {
-		return 0, HostAttr{}, ELOOP
+		return 0, TreeAttr{}, ELOOP
 	}
 	fd, err := syscall.Open(h.at(path), flags|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC, perm)
 	if err != nil {
-		return 0, HostAttr{}, errno(err)
+		return 0, TreeAttr{}, errno(err)
 	}
 	if syscall.Fstat(fd, &st); st.Mode&S_IFMT != S_IFREG && st.Mode&S_IFMT != S_IFDIR {
 		syscall.Close(fd)
-		return 0, HostAttr{}, EACCES
+		return 0, TreeAttr{}, EACCES
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -129,25 +129,25 @@ func (h *folder) Truncate(handle uint64, size int64) Errno {
 	return errno(syscall.Ftruncate(int(h.file(handle).Fd()), size))
 }
 
-func (h *folder) Sync(handle uint64) Errno {
+func (h *folder) Sync(handle uint64, _ bool) Errno {
 	h.count("sync")
 	return errno(h.file(handle).Sync())
 }
 
-func (h *folder) List(handle uint64) ([]HostEntry, Errno) {
+func (h *folder) List(handle uint64) ([]TreeEntry, Errno) {
 	h.count("list")
 	list, err := h.file(handle).ReadDir(-1)
-	var all []HostEntry
+	var all []TreeEntry
 	for _, d := range list {
 		if info, err := d.Info(); err == nil {
 			st := info.Sys().(*syscall.Stat_t)
-			all = append(all, HostEntry{d.Name(), st.Ino, st.Mode & S_IFMT})
+			all = append(all, TreeEntry{d.Name(), st.Ino, st.Mode & S_IFMT})
 		}
 	}
 	return all, errno(err)
 }
 
-func (h *folder) Stat(r HostRef) (HostAttr, Errno) {
+func (h *folder) Stat(r TreeRef) (TreeAttr, Errno) {
 	h.count("stat")
 	var st syscall.Stat_t
 	if r.Handle != 0 {
@@ -158,7 +158,7 @@ func (h *folder) Stat(r HostRef) (HostAttr, Errno) {
 	return hostAttr(&st), errno(err)
 }
 
-func (h *folder) Chmod(r HostRef, perm uint32) Errno {
+func (h *folder) Chmod(r TreeRef, perm uint32) Errno {
 	h.count("chmod")
 	if r.Handle != 0 {
 		return errno(syscall.Fchmod(int(h.file(r.Handle).Fd()), perm))
@@ -166,7 +166,7 @@ func (h *folder) Chmod(r HostRef, perm uint32) Errno {
 	return errno(syscall.Chmod(h.at(r.Path), perm))
 }
 
-func (h *folder) SetTimes(r HostRef, ns [2]int64, set [2]bool) Errno {
+func (h *folder) SetTimes(r TreeRef, ns [2]int64, set [2]bool) Errno {
 	h.count("times")
 	var ts [2]syscall.Timespec
 	for i := range ts {
@@ -215,3 +215,10 @@ func (h *folder) Readlink(path string) (string, Errno) {
 	s, err := os.Readlink(h.at(path))
 	return s, errno(err)
 }
+
+func (*folder) Allocate(uint64, int, int64, int64) Errno      { return ENOTSUP }
+func (*folder) Seek(uint64, int64, bool) (int64, Errno)       { return 0, ENOTSUP }
+func (*folder) Lock(uint64, TreeLock) Errno                   { return ENOTSUP }
+func (*folder) Map(uint64, uintptr, uint64, int64, int) Errno { return ENODEV }
+func (*folder) Statfs(TreeRef) (Statfs, Errno)                { return Statfs{}, ENOTSUP }
+func (*folder) Chown(TreeRef, uint32, uint32) Errno           { return EPERM }
