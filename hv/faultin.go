@@ -29,6 +29,8 @@ const (
 
 // faultIn answers a page fault in memory that was mapped lazily.
 func (t *pageTables) faultIn(a, code uint64, ahead *readAhead) touch {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if a < uint64(hypercall.MinGVA) || a >= uint64(hypercall.ReservedGVA) {
 		return touchRefused
 	}

@@ -15,12 +15,24 @@ type addressSpace interface {
 type guestMemory struct{ addressSpace }
 
 func (t *pageTables) pageAt(a uint64, write bool) ([]byte, hypercall.Status) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f, s := t.reach(a, write)
+	if s != 0 {
+		return nil, s
+	}
+	return t.mem.page(f)[a%pageSize:], 0
+}
+
+// reach is the frame behind an address that the guest itself could read, or write.
+// A page that waits for its frame gets it.
+func (t *pageTables) reach(a uint64, write bool) (frame, hypercall.Status) {
 	if a >= 1<<47 {
-		return nil, hypercall.EFAULT
+		return 0, hypercall.EFAULT
 	}
 	e := t.slot(a, false)
 	if e == nil {
-		return nil, hypercall.EFAULT
+		return 0, hypercall.EFAULT
 	}
 	code := uint64(0)
 	if write {
@@ -28,12 +40,12 @@ func (t *pageTables) pageAt(a uint64, write bool) ([]byte, hypercall.Status) {
 	}
 	v := e.load()
 	if !allows(v, code) {
-		return nil, hypercall.EFAULT
+		return 0, hypercall.EFAULT
 	}
 	if !v.holds() && !t.fill(e, lazyBits(v)) {
-		return nil, hypercall.ENOMEM
+		return 0, hypercall.ENOMEM
 	}
-	return t.mem.page(e.load().frame())[a%pageSize:], 0
+	return e.load().frame(), 0
 }
 
 // slices is the guest memory [a, a+n) as few pieces of host memory as it is

@@ -49,6 +49,8 @@ func request(start, length uint64, flags hypercall.MapFlag) (r pageRange, bits e
 }
 
 func (t *pageTables) doMap(start, length uint64, flags hypercall.MapFlag) hypercall.Status {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	r, bits, s := request(start, length, flags)
 	if s != 0 {
 		return s
@@ -99,6 +101,8 @@ func (t *pageTables) populate(list []frame) {
 }
 
 func (t *pageTables) doUnmap(start, length uint64) hypercall.Status {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	r, s := guestRange(start, length)
 	if s != 0 {
 		return s
@@ -130,6 +134,8 @@ func refuseFinal(_ uint64, e *entry) hypercall.Status {
 }
 
 func (t *pageTables) doProtect(start, length uint64, flags hypercall.MapFlag) hypercall.Status {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	r, bits, s := request(start, length, flags)
 	if s != 0 {
 		return s
@@ -159,6 +165,8 @@ func refuseHoleOrFinal(a uint64, e *entry) hypercall.Status {
 // for others, lazily: as on Linux, memory that a program gave back is not
 // promised to it.
 func (t *pageTables) doDiscard(start, length uint64) hypercall.Status {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	r, s := guestRange(start, length)
 	if s != 0 {
 		return s
@@ -181,6 +189,8 @@ func (t *pageTables) doDiscard(start, length uint64) hypercall.Status {
 }
 
 func (t *pageTables) doAlias(start, length uint64, flags hypercall.MapFlag, source uint64) hypercall.Status {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	r, s := guestRange(start, length)
 	if s != 0 {
 		return s

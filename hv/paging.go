@@ -2,6 +2,7 @@ package hv
 
 import (
 	"slices"
+	"sync"
 
 	"github.com/pvrun/pvrun/hv/kvm"
 	"github.com/pvrun/pvrun/hypercall"
@@ -43,7 +44,11 @@ func (e entry) holds() bool {
 //
 // Only not-present → present takes effect by itself. Every other change of an
 // entry is followed by invalidate, before the frames are used again.
+//
+// What calls do to the tables, and to mem's frames, they do with mu held: a disk's
+// worker looks guest addresses up while the guest runs.
 type pageTables struct {
+	mu   sync.Mutex
 	mem  *memory
 	root frame
 	void []frame  // frames whose old translations may still be known
@@ -213,6 +218,11 @@ func (t *pageTables) invalidate() error {
 		t.seen[f/64] &^= 1 << (f % 64)
 	}
 	t.void = t.void[:0]
+	return t.releaseGone()
+}
+
+// releaseGone frees frames that nobody has any more.
+func (t *pageTables) releaseGone() error {
 	if err := forRuns(t.gone, t.mem.discard); err != nil {
 		return err
 	}
