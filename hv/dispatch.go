@@ -65,8 +65,20 @@ func (vm *VM) dispatch(call hypercall.Call, a callArgs) int64 {
 		return vm.suspend()
 	case hypercall.CallHostFile:
 		return vm.hostFile(a)
+	case hypercall.CallDoorbell:
+		return vm.doorbell()
 	}
 	return failed(hypercall.ENOSYS)
+}
+
+// doorbell is one that did not end in the host's kernel, where it is answered
+// without this (kvm.Doorbell).
+func (vm *VM) doorbell() int64 {
+	if vm.block == nil {
+		return failed(hypercall.ENOSYS)
+	}
+	vm.block.bell.ring()
+	return 0
 }
 
 func failed(s hypercall.Status) int64 { return -int64(s) }

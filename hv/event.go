@@ -98,7 +98,7 @@ func (c *vcpu) wait(ns int64) (events uint32, err error) {
 	if ns >= tickFree {
 		c.tick.pause()
 	}
-	if ns > shortWait && !c.vm.con.interested() {
+	if ns > shortWait && !c.vm.con.interested() && !c.vm.block.busy() {
 		return 0, c.park(ns)
 	}
 	return c.ppoll(ns)

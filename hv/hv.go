@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-multierror"
-	"github.com/pvrun/pvrun/hv/device"
 	"github.com/pvrun/pvrun/hv/kvm"
 	"github.com/pvrun/pvrun/hypercall"
 	"github.com/pvrun/pvrun/internal/image"
@@ -39,9 +38,9 @@ type Config struct {
 	// Shares are the folders that the guest may work in.
 	Shares []Share
 
-	// Disk, in trap mode, is an ATA disk; nil is none. The guest shows it as
-	// /dev/hda.
-	Disk device.Disk
+	// Disks are shown as /dev/vda, /dev/vdb and so on. In trap mode they are ATA
+	// disks, and four at the most.
+	Disks []Disk
 
 	// CollectKVMStats reads the kernel's own statistics when the machine ends.
 	CollectKVMStats bool
@@ -91,11 +90,12 @@ type VM struct {
 	clock   clock
 	con     console
 	files   hostFiles
+	block   *blocks // nil without disks, and in trap mode
 	stats   counters
 
 	kick    kicker
 	ran     atomic.Bool
-	stop    atomic.Bool // Run's context is over
+	stop    atomic.Bool // Run's context is over, or block has failed
 	signals atomic.Uint64
 	untaken atomic.Bool // trap mode: the control port has some of them
 }
@@ -147,6 +147,9 @@ func (vm *VM) createMachine() (err error) {
 	}
 	if vm.cfg.Memory < MinMemory || vm.cfg.Memory > MaxMemory || vm.cfg.Memory%pageSize != 0 {
 		return &HostError{"memory of the machine", errors.New("from 1 MiB to 1 TiB, in whole pages")}
+	}
+	if err := vm.cfg.checkDisks(); err != nil {
+		return err
 	}
 	if err := vm.kick.open(); err != nil {
 		return err
@@ -215,6 +218,7 @@ func (vm *VM) Run(ctx context.Context) (Exit, error) {
 		defer stop()
 	}
 	begin := time.Now()
+	vm.block.begin()
 	exit, err := vm.cpu.loop()
 	vm.stats.run = time.Since(begin)
 	vm.stats.finish(vm, exit, err)
@@ -250,6 +254,7 @@ func (vm *VM) Close() error {
 	}
 	var all *multierror.Error
 	all = multierror.Append(all, vm.kick.close()) // from here on Signal does nothing
+	all = multierror.Append(all, vm.block.close())
 	if vm.hw != nil {
 		all = multierror.Append(all, vm.hw.Close())
 	}

@@ -17,7 +17,7 @@ func offered(mode hypercall.Mode) hypercall.Feature {
 	if mode == hypercall.ModeTrap {
 		return all
 	}
-	return all | hypercall.FeatureSuspend
+	return all | hypercall.FeatureSuspend | hypercall.FeatureBlock
 }
 
 // openImage parses an image and checks that this host can run it.
@@ -64,6 +64,7 @@ func (vm *VM) load(f *os.File) error {
 		vm.loadHypercallPage,
 		vm.loadBootStack,
 		vm.startVCPU,
+		vm.loadRings,
 		vm.loadStartInfo,
 	}
 	for _, step := range steps {
@@ -85,7 +86,7 @@ func loadError(path string, err error) error {
 
 // loadSize is the least memory that the image needs to be loaded, in bytes.
 func (vm *VM) loadSize() int64 {
-	n := int64(hypercall.BootStackSize)
+	n := int64(hypercall.BootStackSize) + int64(len(vm.cfg.Disks))*ringPages*pageSize
 	for _, s := range vm.img.Segments {
 		n += eagerSize(s)
 	}

@@ -41,8 +41,8 @@ func newPC(vm *VM) *pc {
 		Control: p.control,
 	}
 	p.bus.COM2.SendOnly()
-	if vm.cfg.Disk != nil {
-		p.bus.ATA = device.NewATA(pic.Line(irqDisk), vm.cfg.Disk)
+	if len(vm.cfg.Disks) > 0 {
+		p.bus.ATA = device.NewATA(pic.Line(irqDisk), ataDisk{vm.cfg.Disks[0].Backend})
 	}
 	return p
 }

@@ -139,6 +139,7 @@ func (c *pvGuest) happened(events uint32) {
 // block waits for an event or the deadline, whichever is first.
 func (c *pvGuest) block(deadline int64) error {
 	c.vm.clock.adjust()
+	c.vm.block.serveBlocked()
 	if err := c.waitUntil(deadline); err != nil {
 		return err
 	}

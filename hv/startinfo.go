@@ -42,6 +42,16 @@ func (s *startInfo) addAll(list []string) hypercall.Extent {
 	return e
 }
 
+// addRecords appends structures, on a multiple of 8.
+func (s *startInfo) addRecords(records []byte) hypercall.Extent {
+	for len(s.blob)%8 != 0 {
+		s.blob = append(s.blob, 0)
+	}
+	e := hypercall.Extent{Addr: s.end(), Len: uint64(len(records))}
+	s.blob = append(s.blob, records...)
+	return e
+}
+
 func (vm *VM) loadStartInfo() error {
 	s, cfg := &vm.start, &vm.cfg
 	s.info.Magic, s.info.Version, s.info.Mode = hypercall.StartMagic, hypercall.Version, cfg.Mode
@@ -55,6 +65,7 @@ func (vm *VM) loadStartInfo() error {
 	if err := vm.describeShares(); err != nil {
 		return err
 	}
+	vm.describeDisks()
 	if len(s.blob) > hypercall.MaxStartInfo-pageSize {
 		return fmt.Errorf("arguments and environment of %d bytes: %w", len(s.blob), unix.E2BIG)
 	}
@@ -117,12 +128,8 @@ func (vm *VM) describeShares() error {
 		}
 		records = append(records, bytesOf(&r)...)
 	}
-	for len(s.blob)%8 != 0 {
-		s.blob = append(s.blob, 0)
-	}
-	s.info.Shares = hypercall.Extent{Addr: s.end(), Len: uint64(len(records))}
+	s.info.Shares = s.addRecords(records)
 	s.info.ShareCount = uint32(len(vm.cfg.Shares))
-	s.blob = append(s.blob, records...)
 	return nil
 }
 

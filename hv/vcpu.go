@@ -63,7 +63,7 @@ func (c *vcpu) loop() (exit Exit, err error) {
 			return exit, err
 		}
 	}
-	return Exit{}, errStopped
+	return Exit{}, c.stopped()
 }
 
 // handle has one exit answered, and counts it.
@@ -77,6 +77,18 @@ func (c *vcpu) handle(e engine.Exit) (Exit, error) {
 	}
 	timer.end(e.Reason.String(), c.vm.clock.now())
 	return Exit{}, c.fault("%s", exitText(e))
+}
+
+// stopped is why the loop does not go on.
+func (c *vcpu) stopped() error {
+	switch err := c.vm.block.failure().(type) {
+	case nil:
+		return errStopped
+	case *ringError:
+		return c.fault("%v", err)
+	default:
+		return err
+	}
 }
 
 func exitText(e engine.Exit) string {

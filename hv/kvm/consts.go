@@ -13,6 +13,7 @@ const (
 	kvmCreateVCPU          = 0xae41
 	kvmSetUserMemoryRegion = 0x4020ae46
 	kvmSetTSSAddr          = 0xae47
+	kvmIOEventFD           = 0x4040ae79
 	kvmGetTSCKHz           = 0xaea3
 	kvmEnableCap           = 0x4068aea3
 	kvmRun                 = 0xae80
@@ -36,6 +37,12 @@ const (
 	CapBinaryStatsFD = 203
 
 	capSplitIRQChip = 121
+)
+
+// Flags of struct kvm_ioeventfd.
+const (
+	ioeventDatamatch = 1 << 0
+	ioeventPIO       = 1 << 1
 )
 
 // ioapicPins is the smallest number of routes that a split controller takes.
@@ -140,6 +147,14 @@ type sregs struct {
 type userMemoryRegion struct {
 	slot, flags                   uint32
 	guestPhysAddr, size, userAddr uint64
+}
+
+type ioeventFD struct {
+	datamatch, addr uint64
+	len             uint32
+	fd              int32
+	flags           uint32
+	_               [36]uint8
 }
 
 type enableCap struct {

@@ -2,12 +2,12 @@ package guests
 
 import (
 	"errors"
-	"io"
 	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/pvrun/pvrun/hv"
+	"github.com/pvrun/pvrun/hv/disk"
 	"github.com/pvrun/pvrun/hypercall"
 	"github.com/pvrun/pvrun/internal/need"
 	"github.com/pvrun/pvrun/test/guests/asm"
@@ -21,7 +21,7 @@ const burst = 100 * time.Millisecond
 // registers are those of a fault.
 func survive(t *testing.T, image asm.Bare, stopAfter time.Duration) (*hv.GuestFault, map[string]uint64) {
 	t.Helper()
-	o := runOnce(t, hv.Config{Mode: hypercall.ModeTrap, Memory: 48 << 20, Disk: smallDisk{}, Image: image.Write(t)}, stopAfter)
+	o := runOnce(t, hv.Config{Mode: hypercall.ModeTrap, Memory: 48 << 20, Disks: []hv.Disk{{Backend: smallDisk()}}, Image: image.Write(t)}, stopAfter)
 	var f *hv.GuestFault
 	switch {
 	case o.err == nil:
@@ -38,25 +38,13 @@ func survive(t *testing.T, image asm.Bare, stopAfter time.Duration) (*hv.GuestFa
 }
 
 // smallDisk is a disk of a few sectors, some of which cannot be read or written.
-type smallDisk struct{}
-
-func (smallDisk) Size() int64 { return 40 * 512 }
-func (smallDisk) Sync() error { return errTime }
-
-func (d smallDisk) ReadAt(b []byte, at int64) (int, error) {
-	if at < 0 || at+int64(len(b)) > d.Size() {
-		return 0, io.EOF
-	}
-	return len(b), d.bad(at)
-}
-
-func (d smallDisk) WriteAt(b []byte, at int64) (int, error) { return d.ReadAt(b, at) }
-
-func (smallDisk) bad(at int64) error {
-	if at > 20*512 {
-		return errTime
-	}
-	return nil
+func smallDisk() disk.Backend {
+	return disk.Inject(disk.NewMemory(40*512), func(op disk.Op, off, _ int64) error {
+		if op == disk.Flush || off > 20*512 {
+			return errTime
+		}
+		return nil
+	})
 }
 
 // snippets are pieces of code, each tried with the same registers. What faults

@@ -1,0 +1,263 @@
+package hv
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pvrun/pvrun/hv/disk"
+	"github.com/pvrun/pvrun/hypercall"
+)
+
+// Disk is a disk of the machine. Its place in Config.Disks is its number.
+type Disk struct {
+	Backend disk.Backend // the machine does not close it
+	Path    string       // where the guest mounts the volume on it; "" for nowhere
+}
+
+// checkDisks finds what is wrong with the disks.
+func (cfg *Config) checkDisks() error {
+	most := hypercall.MaxDisks
+	if cfg.Mode == hypercall.ModeTrap {
+		most = trapDisks
+	}
+	if len(cfg.Disks) > most {
+		return &HostError{"disks of the machine", fmt.Errorf("%d; in %v mode there can be %d", len(cfg.Disks), cfg.Mode, most)}
+	}
+	for i, d := range cfg.Disks {
+		if err := d.check(cfg.Disks[:i]); err != nil {
+			return &HostError{fmt.Sprintf("disk %d", i), err}
+		}
+	}
+	return nil
+}
+
+func (d *Disk) check(others []Disk) error {
+	if d.Backend == nil {
+		return errors.New("it has no backend")
+	}
+	size, sector := d.Backend.Size(), int64(d.Backend.SectorSize())
+	same := func(o Disk) bool { return o.Path == d.Path && d.Path != "" }
+	switch {
+	case sector != 512 && sector != 4096:
+		return fmt.Errorf("sectors of %d bytes", sector)
+	case size <= 0 || size%sector != 0:
+		return fmt.Errorf("%d bytes are no sectors of %d", size, sector)
+	case d.Path != "" && (d.Path[0] != '/' || path.Clean(d.Path) != d.Path),
+		strings.ContainsRune(d.Path, 0) || len(d.Path) >= hypercall.MaxPath:
+		return fmt.Errorf("%q is no absolute path", d.Path)
+	case slices.ContainsFunc(others, same):
+		return fmt.Errorf("another disk is at %s", d.Path)
+	}
+	return nil
+}
+
+// describeDisks tells of the disks in the order of the configuration.
+func (vm *VM) describeDisks() {
+	var records []byte
+	for i, d := range vm.cfg.Disks {
+		r := hypercall.Disk{
+			Bytes: uint64(d.Backend.Size()), SectorSize: uint32(d.Backend.SectorSize()),
+			Flags: diskFlags(d.Backend),
+		}
+		if vm.block != nil {
+			r.Ring = ringGVA(i)
+		}
+		if d.Path != "" {
+			r.Path = vm.start.add(d.Path)
+		}
+		records = append(records, bytesOf(&r)...)
+	}
+	vm.start.info.Disks = vm.start.addRecords(records)
+	vm.start.info.DiskCount = uint32(len(vm.cfg.Disks))
+}
+
+func diskFlags(b disk.Backend) (flags uint32) {
+	if b.ReadOnly() {
+		return hypercall.DiskReadOnly
+	}
+	if b.CanDiscard() {
+		flags |= hypercall.DiskDiscard
+	}
+	if b.CanZero() {
+		flags |= hypercall.DiskZeroes
+	}
+	return flags
+}
+
+// ringGVA is where the guest finds a ring.
+func ringGVA(i int) hypercall.GVA {
+	return hypercall.BlockRingGVA + hypercall.GVA(i)*hypercall.BlockRingStride
+}
+
+// blocks serves the disks' rings. Requests are taken by the worker and, when the
+// guest blocks, by the vCPU's thread; what has to wait for the host goes to a pool
+// of goroutines, so that nothing waits behind it.
+type blocks struct {
+	vm     *VM
+	rings  []*blockRing
+	tables *pageTables
+	bell   bell
+	pool   pool
+	done   chan struct{} // of the worker; nil before Run
+	closed atomic.Bool
+	awake  atomic.Bool // the worker looks at the rings by itself
+	failed atomic.Pointer[error]
+	spin   uint64 // ticks of the TSC for which the worker polls; 0 with one CPU
+	late   uint64 // ticks after which a guest that runs is told of responses
+	slow   uint64 // ticks that make a write a slow one
+	count  blockCounters
+}
+
+// ringPages is the memory of one ring.
+const ringPages = int64(len(hypercall.BlockRing{}.Pad2)+128+
+	len(hypercall.BlockRing{}.Requests)*64+len(hypercall.BlockRing{}.Responses)*16) / pageSize
+
+// loadRings makes what the disks of a machine with hypercalls are reached by.
+func (vm *VM) loadRings() error {
+	if len(vm.cfg.Disks) == 0 || vm.cfg.Mode == hypercall.ModeTrap {
+		return nil
+	}
+	b := &blocks{vm: vm, tables: vm.tables}
+	if err := b.bell.open(); err != nil {
+		return err
+	}
+	vm.block = b
+	for i, d := range vm.cfg.Disks {
+		first, _, err := vm.place(ringGVA(i), ringPages*pageSize, pteWrite|pteNX)
+		if err != nil {
+			return err
+		}
+		b.rings = append(b.rings, newBlockRing(i, vm.mem.blockRing(first), d.Backend))
+	}
+	b.setTimes(vm.clock.tsc.Hz, usableCPUs())
+	return vm.kvm.Doorbell(b.bell.fd, uint8(hypercall.CallDoorbell))
+}
+
+// setTimes turns times into ticks. With one CPU for all nobody polls.
+func (b *blocks) setTimes(hz uint64, cpus int) {
+	ticks := func(d time.Duration) uint64 { return hz / 1_000_000 * uint64(d.Microseconds()) }
+	b.late, b.slow = ticks(eventDelay), ticks(slowWrite)
+	if cpus > 1 {
+		b.spin = ticks(pollFor)
+	}
+}
+
+const (
+	// pollFor is how long the worker polls after the last request.
+	pollFor = 80 * time.Microsecond
+	// eventDelay is how long a guest that runs may find responses by itself: a kick
+	// costs it about 20 µs.
+	eventDelay = hypercall.MaxEventDelayNS / 2 * time.Nanosecond
+	// slowWrite is how long a write takes that is not only a copy into the host's
+	// memory: those that follow do not keep anybody waiting.
+	slowWrite = time.Millisecond
+)
+
+// begin starts the worker.
+func (b *blocks) begin() {
+	if b == nil {
+		return
+	}
+	b.done = make(chan struct{})
+	go b.run()
+}
+
+// close waits until no request is under way. None can come any more.
+func (b *blocks) close() error {
+	if b == nil || b.closed.Swap(true) {
+		return nil
+	}
+	if b.done != nil {
+		b.bell.ring()
+		<-b.done
+	}
+	b.pool.wait()
+	return b.bell.close()
+}
+
+// fail ends the machine with an error; it does nothing where there is one.
+func (b *blocks) fail(err error) {
+	if b.failed.CompareAndSwap(nil, &err) {
+		b.vm.stop.Store(true)
+		b.vm.wake()
+	}
+}
+
+// rescue turns a panic of our own into the end of this machine.
+func (b *blocks) rescue() {
+	if r := recover(); r != nil {
+		b.fail(&Defect{r, debug.Stack()})
+	}
+}
+
+// failure is what has ended the machine, if something of this has.
+func (b *blocks) failure() error {
+	if b == nil {
+		return nil
+	}
+	if p := b.failed.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// blockCounters are what Stats tells.
+type blockCounters struct {
+	requests, inline, waited, events, late, polls atomic.Uint64
+	bells, readBytes, writtenBytes                atomic.Uint64
+}
+
+// pool is a bounded number of goroutines for what has to wait for the host.
+type pool struct {
+	mu      sync.Mutex
+	queue   []*blockJob
+	running int
+	all     sync.WaitGroup
+}
+
+// maxPool bounds the goroutines that wait at the same time.
+const maxPool = 64
+
+// later has a job done by the pool.
+func (b *blocks) later(j *blockJob) {
+	b.count.waited.Add(1)
+	p := &b.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queue = append(p.queue, j)
+	if p.running < maxPool {
+		p.running++
+		p.all.Go(b.work)
+	}
+}
+
+// work does jobs until there are none.
+func (b *blocks) work() {
+	defer b.rescue()
+	for j := b.pool.next(); j != nil; j = b.pool.next() {
+		b.complete(j, b.perform(j, false), byPool)
+	}
+}
+
+// next is the oldest job; with nil the goroutine that asks is no longer counted.
+func (p *pool) next() *blockJob {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.queue) == 0 {
+		p.running--
+		p.queue = nil
+		return nil
+	}
+	j := p.queue[0]
+	p.queue = p.queue[1:]
+	return j
+}
+
+func (p *pool) wait() { p.all.Wait() }

@@ -1,0 +1,58 @@
+package hv
+
+import "github.com/pvrun/pvrun/hypercall"
+
+// pinAll translates a request's buffer, as a call would that had it as an argument,
+// and keeps its frames: like an alias's they are nobody else's until unpin, whatever
+// the guest does with its mappings. On an error some may be pinned.
+func (t *pageTables) pinAll(j *blockJob, segments []hypercall.BlockSegment, write bool) hypercall.Status {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range segments {
+		if s := t.pin(j, uint64(s.Addr), s.Len, write); s != 0 {
+			return s
+		}
+	}
+	return 0
+}
+
+func (t *pageTables) pin(j *blockJob, a, n uint64, write bool) hypercall.Status {
+	if a+n < a {
+		return hypercall.EFAULT
+	}
+	for n > 0 {
+		f, s := t.reach(a, write)
+		if s != 0 {
+			return s
+		}
+		t.mem.share(f)
+		j.frames = append(j.frames, f)
+		piece := t.mem.page(f)[a%pageSize:]
+		piece = piece[:min(n, uint64(len(piece)))]
+		j.pieces = appendPiece(j.pieces, piece)
+		a += uint64(len(piece))
+		n -= uint64(len(piece))
+	}
+	return 0
+}
+
+// unpin lets go of a request's memory. What the guest has unmapped meanwhile is
+// released here; when the host refuses, by the next call that can.
+func (t *pageTables) unpin(j *blockJob) {
+	clear(j.pieces)
+	j.pieces = j.pieces[:0]
+	if len(j.frames) == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, f := range j.frames {
+		if t.mem.drop(f) {
+			t.gone = append(t.gone, f)
+		}
+	}
+	j.frames = j.frames[:0]
+	if len(t.gone) > 0 {
+		_ = t.releaseGone()
+	}
+}
