@@ -35,6 +35,9 @@ func boot() {
 	initMemory()
 	initThreads()
 	initPoller()
+	if !isNative {
+		initRings(si)
+	}
 	umask.Store(0o022)
 	t := newThread()
 	initCredentials(&t.creds)

@@ -97,8 +97,12 @@ func takeEvents() {
 			notify(FDConsoleOut, epollOut)
 			notify(FDConsoleErr, epollOut)
 		}
+		if p&(1<<hypercall.EventBlock) != 0 {
+			tellRings()
+		}
 		if p&(1<<hypercall.EventSuspend) != 0 {
-			// No ring is in flight and no thread is inside the kernel.
+			// No thread is inside the kernel.
+			drainRings()
 			call(hypercall.CallSuspend, 0, 0, 0, 0)
 		}
 	}

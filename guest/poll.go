@@ -13,8 +13,9 @@ const (
 	FDConsoleIn  int32 = 1<<20 + 2 // readable when CallConsoleRead is worth a try
 	FDConsoleOut int32 = 1<<20 + 3 // writable when CallConsoleWrite is, for stdout
 	FDConsoleErr int32 = 1<<20 + 4 // and for stderr
+	FDBlock      int32 = 1<<20 + 5 // readable when a block ring has responses
 
-	kernelFDs = 5
+	kernelFDs = 6
 	maxFiles  = 1 << 16 // descriptors of files
 	itemChunk = 256
 )
@@ -202,6 +203,7 @@ func epollWait(t *thread, events uintptr, most, timeoutMS int32) int64 {
 	if poller.counter != 0 {
 		notify(fdEvent, epollIn) // level-triggered: until it has been read
 	}
+	tellRings()
 	if n := harvest(events, most); n > 0 || timeoutMS == 0 {
 		return n
 	}

@@ -182,6 +182,11 @@ TEXT ·rdtsc(SB), NOSPLIT, $0-8
 	MOVQ AX, ret+0(FP)
 	RET
 
+// func pause()
+TEXT ·pause(SB), NOSPLIT, $0-0
+	PAUSE
+	RET
+
 // func vdsoClock()
 // clock_gettime(2) for the runtime, by the C calling convention: clock in DI,
 // timespec in SI. No exit and no gate: the TSC and the clock page.

@@ -159,6 +159,9 @@ func yield(t *thread) {
 // is as good as late for it.
 func idle() {
 	const short = 1_000_000
+	if tellRings() && runQueue.head != 0 {
+		return
+	}
 	deadline := int64(hypercall.Forever)
 	if sleepers != 0 {
 		s := threadAt(sleepers)
@@ -169,8 +172,11 @@ func idle() {
 		}
 	}
 	deadline = min(deadline, timers.monotonic.next)
-	call(hypercall.CallBlock, uintptr(deadline), 0, 0, 0)
+	if !spinOnRings(deadline) {
+		awaitHost(deadline)
+	}
 	takeEvents()
+	tellRings()
 	expireMonotonic()
 	wakeSleepers(monotonic())
 }

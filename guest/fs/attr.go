@@ -158,7 +158,7 @@ func (fs *FS) Fallocate(fd int, mode int, off, length int64) Errno {
 		return EBADF
 	case f.stream != nil:
 		return ESPIPE
-	case !f.node.isReg():
+	case !f.node.isReg() && f.node.typ != S_IFBLK:
 		return ENODEV
 	case off > MaxFile-length:
 		return EFBIG

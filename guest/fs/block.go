@@ -1,153 +1,106 @@
 package fs
 
-import "sync"
-
-// Disk is a block device of whole sectors. Buffers are the file system's, and
-// one call comes at a time.
+// Disk is a block device. Its functions may be called from several goroutines at
+// once, and return when it is done; none keeps b.
 type Disk interface {
-	Sectors() uint64
-	// Read and Write move at most DiskMost sectors from first on.
-	Read(b []byte, first uint64) bool
-	Write(b []byte, first uint64) bool
+	Size() int64 // bytes, a multiple of SectorSize
+	SectorSize() int
+	ReadOnly() bool
+	// ReadAt and WriteAt move whole sectors, and tell how many bytes went well
+	// before an error.
+	ReadAt(b []byte, off int64) (int, Errno)
+	WriteAt(b []byte, off int64) (int, Errno)
 	// Flush has the disk keep what it was given.
-	Flush() bool
+	Flush() Errno
+	// Discard says that nobody wants the contents of whole sectors any more,
+	// WriteZeroes makes them zero; ENOTSUP where the disk cannot.
+	Discard(off, n int64) Errno
+	WriteZeroes(off, n int64) Errno
 }
 
-const (
-	sectorSize = 512
-	// DiskMost is how many sectors one transfer has at the most.
-	DiskMost = 256
+// MachineDisk is a disk of the machine's.
+type MachineDisk struct {
+	Disk
+	Path string // where the volume on it is to be mounted; "" for nowhere
+}
 
-	ideMajor = 3
+// Device numbers of disks, as Linux gives them to virtio_blk as the first one that
+// asks for a major number.
+const (
+	diskMajor  = 254
+	diskMinors = 16 // of each: itself and its partitions
 )
 
 // block is the body of a disk's device file. What is read and written goes to the
-// disk at once.
+// disk at once, to and from the caller's memory as far as it is whole sectors.
 type block struct {
 	*inMemory
-	disk Disk
-	size int64 // bytes
-
-	mu  sync.Mutex
-	buf []byte // DiskMost sectors, once needed
+	disk   Disk
+	size   int64 // bytes
+	sector int64 // bytes
+	writes writeRanges
 }
 
-// mountDisk puts the disk into /dev, if the machine has one.
-func (fs *FS) mountDisk(dev *inode) {
-	if fs.host.Disk == nil {
+func newBlock(d Disk) *block {
+	b := &block{disk: d, size: d.Size(), sector: int64(d.SectorSize())}
+	b.writes.left.L = &b.writes.mu
+	return b
+}
+
+// mountDisks puts the machine's disks into /dev: vda, vdb and so on.
+func (fs *FS) mountDisks(dev *inode) {
+	if fs.host.Disks == nil {
 		return
 	}
-	d := fs.host.Disk()
-	if d == nil {
-		return
+	for i, d := range fs.host.Disks() {
+		n := fs.newInode(devDev, S_IFBLK|0o660)
+		n.rdev = makedev(diskMajor, uint32(i*diskMinors))
+		b := newBlock(d)
+		b.inMemory = (*inMemory)(n)
+		n.body = b
+		fs.disks = append(fs.disks, mountedDisk{b, d.Path})
+		dev.enter("vd"+string(rune('a'+i)), n)
 	}
-	n := fs.newInode(devDev, S_IFBLK|0o660)
-	n.rdev = makedev(ideMajor, 0)
-	n.body = &block{inMemory: (*inMemory)(n), disk: d, size: int64(d.Sectors()) * sectorSize}
-	dev.enter("hda", n)
+}
+
+// mountedDisk is a disk in /dev and where its volume is mounted.
+type mountedDisk struct {
+	*block
+	path string
 }
 
 // extent is the size that seeks know; stat says 0 of a device.
 func (d *block) extent() (size, blocks int64) { return d.size, 0 }
 
+// open has nothing to do. A read-only disk can be opened to be written, as on
+// Linux: the writes are refused.
 func (d *block) open(*file, uint32) Errno { return 0 }
 
-// transfer is the sectors of the range from off on that go through the buffer at
-// once, and how many of its bytes that is.
-func transfer(off int64, n int) (first, sectors int64, bytes int) {
-	first = off / sectorSize
-	skip := int(off % sectorSize)
-	bytes = min(n, DiskMost*sectorSize-skip)
-	return first, int64(skip+bytes+sectorSize-1) / sectorSize, bytes
-}
-
-// part is the buffer of some sectors. The caller holds d.mu.
-func (d *block) part(sectors int64) []byte {
-	if d.buf == nil {
-		d.buf = make([]byte, DiskMost*sectorSize)
-	}
-	return d.buf[:sectors*sectorSize]
-}
-
-func (d *block) readAt(_ *file, b []byte, off int64) (done int, e Errno) {
-	if off >= d.size {
-		return 0, 0
-	}
-	b = b[:min(int64(len(b)), d.size-off)]
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for done < len(b) {
-		first, sectors, n := transfer(off, len(b)-done)
-		buf := d.part(sectors)
-		if !d.disk.Read(buf, uint64(first)) {
-			return done, failedAfter(done)
-		}
-		copy(b[done:done+n], buf[off%sectorSize:])
-		done, off = done+n, off+int64(n)
-	}
-	return done, 0
-}
-
-// failedAfter is EIO unless something was done before.
-func failedAfter(done int) Errno {
-	if done > 0 {
-		return 0
-	}
-	return EIO
-}
-
-func (d *block) writeAt(f *file, b []byte, off int64) (done int, end int64, e Errno) {
-	if f.has(O_APPEND) || off >= d.size {
-		return 0, off, ENOSPC
-	}
-	b = b[:min(int64(len(b)), d.size-off)]
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for done < len(b) {
-		first, sectors, n := transfer(off, len(b)-done)
-		buf := d.part(sectors)
-		skip := int(off % sectorSize)
-		if !d.keepEdges(buf, first, skip, skip+n) {
-			return done, off, failedAfter(done)
-		}
-		copy(buf[skip:], b[done:done+n])
-		if !d.disk.Write(buf, uint64(first)) {
-			return done, off, failedAfter(done)
-		}
-		done, off = done+n, off+int64(n)
-	}
-	return done, off, 0
-}
-
-// keepEdges reads the sectors of which only a part is written: the first and the
-// last of the buffer.
-func (d *block) keepEdges(buf []byte, first int64, from, to int) bool {
-	last := len(buf) - sectorSize
-	if (from > 0 || to < sectorSize) && !d.disk.Read(buf[:sectorSize], uint64(first)) {
-		return false
-	}
-	return last == 0 || to == len(buf) || d.disk.Read(buf[last:], uint64(first)+uint64(last/sectorSize))
-}
-
-func (d *block) sparse(_ *file, off int64, data bool) (int64, Errno) {
-	switch {
-	case off < 0 || off >= d.size:
-		return 0, ENXIO
-	case data:
-		return off, 0
-	}
-	return d.size, 0
-}
+// sparse is for files with holes.
+func (d *block) sparse(*file, int64, bool) (int64, Errno) { return 0, EINVAL }
 
 func (d *block) resize(*file, int64) Errno { return EINVAL }
 
-func (d *block) allocate(*file, int, int64, int64) Errno { return ENODEV }
-
 func (d *block) sync(*file) Errno {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.disk.Flush() {
-		return EIO
+	if d.disk.ReadOnly() {
+		return 0
 	}
-	return 0
+	return d.disk.Flush()
+}
+
+// allocate is what Linux's block devices make of fallocate (block/fops.c,
+// blkdev_fallocate). There a hole reads as zero like any.
+func (d *block) allocate(_ *file, mode int, off, end int64) Errno {
+	const hole = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
+	switch {
+	case mode&^(hole|FALLOC_FL_ZERO_RANGE) != 0 || mode&hole == FALLOC_FL_PUNCH_HOLE:
+		return ENOTSUP
+	case off >= d.size, end > d.size && mode&FALLOC_FL_KEEP_SIZE == 0, !d.whole(off, end-off):
+		return EINVAL
+	case mode != hole && mode&^FALLOC_FL_KEEP_SIZE != FALLOC_FL_ZERO_RANGE:
+		return ENOTSUP
+	case d.disk.ReadOnly():
+		return EPERM
+	}
+	return d.zero(off, min(end, d.size))
 }

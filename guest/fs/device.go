@@ -75,7 +75,7 @@ func (fs *FS) mountDev() {
 		n.rdev = makedev(d.major, uint32(d.minor))
 		dev.enter(d.name, n)
 	}
-	fs.mountDisk(dev)
+	fs.mountDisks(dev)
 	dev.enter("fd", fs.newLink(devDev, "/proc/self/fd"))
 	dev.enter("stdin", fs.newLink(devDev, "/proc/self/fd/0"))
 	dev.enter("stdout", fs.newLink(devDev, "/proc/self/fd/1"))

@@ -16,7 +16,8 @@ type FS struct {
 	root  *inode
 	cwd   *inode
 
-	mounts []*mount // of the shares, outer ones first; set by build
+	mounts []*mount      // of the shares, outer ones first; set by build
+	disks  []mountedDisk // set by build
 
 	table table
 	mask  *atomic.Uint32 // umask

@@ -38,8 +38,8 @@ type Host struct {
 	// Pages is the memory behind MAP_SHARED; nil refuses such mappings.
 	Pages Pages
 
-	// Disk is the machine's disk, nil for none. It is called once.
-	Disk func() Disk
+	// Disks lists the machine's disks, nil for none. It is called once.
+	Disks func() []MachineDisk
 
 	// Areas are the parts of the address space but for what [FS.Map] shows; nil
 	// for none known.

@@ -167,7 +167,7 @@ func (f *file) target(off int64, whence int) (int64, Errno) {
 	if off > 0 && to < from {
 		return 0, EOVERFLOW
 	}
-	if to < 0 || (to > MaxFile && f.node.isReg()) {
+	if to < 0 || to > MaxFile && f.node.isReg() || f.node.typ == S_IFBLK && to > f.size() {
 		return 0, EINVAL
 	}
 	return to, 0

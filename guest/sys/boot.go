@@ -46,7 +46,7 @@ func host() fs.Host {
 		PollUnregister:  guest.PollUnregister,
 		PollNotify:      guest.PollNotify,
 		Pages:           sharedPages{},
-		Disk:            findDisk,
+		Disks:           findDisks,
 		Areas:           areas,
 		NextThread:      nextThread,
 		ThreadID:        func() int { return int(guest.Gate(sys_gettid, 0, 0, 0, 0, 0, 0)) },

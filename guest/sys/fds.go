@@ -142,6 +142,9 @@ func ioctl(a *args) (int, fs.Errno) {
 	case fioclex:
 		return files().Fcntl(fd, fs.F_SETFD, fs.FD_CLOEXEC)
 	}
+	if e := blockControl(a); e != fs.ENOTTY {
+		return 0, e
+	}
 	tty, e := files().Terminal(fd)
 	if e != 0 {
 		return 0, e

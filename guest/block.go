@@ -1,0 +1,168 @@
+package guest
+
+import (
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/pvrun/pvrun/hypercall"
+)
+
+// The kernel's part of the block rings. Goroutines fill and empty them
+// (guest/sys/block.go); the kernel only looks whether there are responses: where
+// the runtime asks what is ready, and before the machine waits.
+
+// watchedRing is a ring and what the poller knows of it.
+type watchedRing struct {
+	at   uintptr
+	told uint32 // RspProd when FDBlock was last notified
+}
+
+// rings is owned by the vCPU; which ones there are is set at the start.
+var rings struct {
+	n    int
+	list [hypercall.MaxDisks + 1]watchedRing
+}
+
+// spinNS is how long the machine waits for a response of a host that polls,
+// before it asks the host to wait.
+const spinNS = 50_000
+
+// pause is the hint for loops that wait (Intel SDM volume 2, "PAUSE").
+func pause()
+
+func (w *watchedRing) ring() *hypercall.BlockRing {
+	return (*hypercall.BlockRing)(unsafe.Pointer(w.at))
+}
+
+// initRings learns the rings. A bare machine has none.
+func initRings(si *hypercall.StartInfo) {
+	disks := uintptr(si.Disks.Addr)
+	for range min(si.DiskCount, hypercall.MaxDisks) {
+		watchRing((*hypercall.Disk)(unsafe.Pointer(disks)).Ring)
+		disks += unsafe.Sizeof(hypercall.Disk{})
+	}
+	watchRing(si.FileRing)
+}
+
+func watchRing(at hypercall.GVA) {
+	if at == 0 {
+		return
+	}
+	w := &rings.list[rings.n]
+	w.at = uintptr(at)
+	atomic.StoreUint32(&w.ring().RspEvent, quiet(0))
+	rings.n++
+}
+
+// quiet is an RspEvent that no response passes for a long time. While the guest
+// runs it looks by itself, and an event would change nothing.
+func quiet(prod uint32) uint32 { return prod + 1<<31 }
+
+// news is whether there are responses that nobody has taken or been told of.
+func (w *watchedRing) news() bool {
+	r := w.ring()
+	prod := atomic.LoadUint32(&r.RspProd)
+	return prod != w.told && prod != atomic.LoadUint32(&r.RspCons)
+}
+
+// out is whether there are requests without a response.
+func (w *watchedRing) out() bool {
+	r := w.ring()
+	return atomic.LoadUint32(&r.ReqProd) != atomic.LoadUint32(&r.RspProd)
+}
+
+// tellRings notifies the poller of responses and says whether there were any.
+func tellRings() bool {
+	any := false
+	for i := range rings.n {
+		if w := &rings.list[i]; w.news() {
+			w.told = atomic.LoadUint32(&w.ring().RspProd)
+			any = true
+		}
+	}
+	if any {
+		notify(FDBlock, epollIn)
+	}
+	return any
+}
+
+func anyNews() bool {
+	for i := range rings.n {
+		if rings.list[i].news() {
+			return true
+		}
+	}
+	return false
+}
+
+// worthSpinning is whether a response may come while the host polls.
+func worthSpinning() bool {
+	for i := range rings.n {
+		if w := &rings.list[i]; w.out() && atomic.LoadUint32(&w.ring().Polling) != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// spinOnRings waits a little for responses, and says whether there are any, or
+// something else to do.
+func spinOnRings(deadline int64) bool {
+	if !worthSpinning() {
+		return anyNews()
+	}
+	for end := min(deadline, monotonic()+spinNS); ; {
+		for range 16 {
+			if anyNews() || atomic.LoadUint32(&vcpuPage().Pending) != 0 {
+				return true
+			}
+			pause()
+		}
+		if !worthSpinning() || monotonic() >= end {
+			return anyNews()
+		}
+	}
+}
+
+// awaitHost has the host wait until a deadline or an event, a response among
+// them. Events of the rings are asked for only here.
+func awaitHost(deadline int64) {
+	for i := range rings.n {
+		if w := &rings.list[i]; w.out() {
+			r := w.ring()
+			atomic.StoreUint32(&r.RspEvent, atomic.LoadUint32(&r.RspProd)+1)
+		}
+	}
+	// What came before RspEvent was set raises no event.
+	if !anyNews() {
+		call(hypercall.CallBlock, uintptr(deadline), 0, 0, 0)
+	}
+	for i := range rings.n {
+		r := rings.list[i].ring()
+		atomic.StoreUint32(&r.RspEvent, quiet(atomic.LoadUint32(&r.RspProd)))
+	}
+}
+
+// drainRings waits until no request is without a response: none may be under way
+// when the machine is suspended. Goroutines take the responses later. Other events
+// stay for later too, since a wait with one pending is none.
+func drainRings() {
+	const step = 1_000_000 // ns
+	late := uint32(0)
+	for anyOut() {
+		late |= atomic.SwapUint32(&vcpuPage().Pending, 0)
+		call(hypercall.CallBlock, uintptr(monotonic()+step), 0, 0, 0)
+	}
+	if late != 0 {
+		atomic.OrUint32(&vcpuPage().Pending, late)
+	}
+}
+
+func anyOut() bool {
+	for i := range rings.n {
+		if rings.list[i].out() {
+			return true
+		}
+	}
+	return false
+}
