@@ -22,7 +22,7 @@ allows, time, and CPU time of host and guest.
 
 The workloads are
   %s
-where 'paging' names both of its sizes. With IMAGE, a file or a package as for
+where 'paging' and 'blk' name all that begin so. With IMAGE, a file or a package as for
 pvrun run, that alone is run, and a whole run is the operation; arguments of
 its own that begin with a dash come after --.
 
@@ -46,7 +46,7 @@ func newCompare(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "compare [flags] [IMAGE|PKG [args...]]",
 		Short: "Compare hypercalls with trap-and-emulate",
-		Long:  fmt.Sprintf(compareHelp, strings.Join(compare.Names(), ", ")),
+		Long:  fmt.Sprintf(compareHelp, inLines(compare.Names())),
 		Args:  cobra.ArbitraryArgs,
 
 		DisableFlagsInUseLine: true,
@@ -70,6 +70,25 @@ func newCompare(s streams) *cobra.Command {
 	cmd.RegisterFlagCompletionFunc("modes", cobra.FixedCompletions(compare.Modes, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(compareFormats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
+}
+
+// inLines joins names by commas, in lines of the help's width.
+func inLines(names []string) string {
+	const width = 78
+	text, line := "", ""
+	for i, name := range names {
+		if i < len(names)-1 {
+			name += ","
+		}
+		if len(line)+1+len(name) > width-2 {
+			text, line = text+line+"\n  ", ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += name
+	}
+	return text + line
 }
 
 // listValue is a flag with names between commas; nil if it is not given.

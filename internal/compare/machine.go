@@ -24,6 +24,7 @@ type Job struct {
 	Image, Mode string
 	Args        []string // the program's
 	Counts      bool     // the program tells its operations and their time
+	Disk        int64    // bytes of the machine's disk; 0: none
 }
 
 // Sample is what one run did.
@@ -58,6 +59,13 @@ func (c Command) Run(ctx context.Context, j Job) (s Sample, err error) {
 	if j.Mode != PV {
 		args = append(args, "--mode", j.Mode)
 	}
+	if j.Disk > 0 {
+		disk, err := c.scratch(j.Disk)
+		if err != nil {
+			return s, err
+		}
+		args = append(args, "--disk", disk)
+	}
 	cmd := exec.CommandContext(ctx, c.Pvrun, append(append(args, j.Image), j.Args...)...)
 	cmd.WaitDelay = time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -84,6 +92,27 @@ func (c Command) Run(ctx context.Context, j Job) (s Sample, err error) {
 		s.Ops, s.NS, err = readResult(filepath.Join(c.Dir, "stdout"))
 	}
 	return s, err
+}
+
+// scratch is a disk of so many bytes, none of them zero, in the host's page cache.
+// It is the same one each time.
+func (c Command) scratch(size int64) (name string, err error) {
+	name = filepath.Join(c.Dir, "disk.img")
+	if info, err := os.Stat(name); err == nil && info.Size() == size {
+		return name, nil
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	part := bytes.Repeat([]byte("scratch "), 1<<17)
+	for at := int64(0); at < size; at += int64(len(part)) {
+		if _, err := f.Write(part[:min(size-at, int64(len(part)))]); err != nil {
+			return "", err
+		}
+	}
+	return name, f.Sync()
 }
 
 // runTimed runs cmd and adds its CPU time to s. The kernel counts time inside

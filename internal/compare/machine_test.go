@@ -38,6 +38,25 @@ func TestCommand(t *testing.T) {
 	}
 }
 
+// TestCommandDisk checks that a disk is made once, and given.
+func TestCommandDisk(t *testing.T) {
+	c := stand(t, statsOK+`echo "$@" > "$0.args"; echo "ops=1 ns=1"`)
+	for range 2 {
+		if _, err := c.Run(context.Background(), Job{Image: "x.img", Mode: PV, Counts: true, Disk: 3 << 19}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args, _ := os.ReadFile(c.Pvrun + ".args")
+	disk := filepath.Join(c.Dir, "disk.img")
+	if !strings.Contains(string(args), " --disk "+disk+" x.img") {
+		t.Errorf("got %q", args)
+	}
+	text, err := os.ReadFile(disk)
+	if err != nil || len(text) != 3<<19 || strings.Count(string(text), "scratch ") != 3<<16 {
+		t.Errorf("disk: %d bytes, %v", len(text), err)
+	}
+}
+
 // TestCommandMode checks that a mode is asked for, and that the machine was in
 // it.
 func TestCommandMode(t *testing.T) {

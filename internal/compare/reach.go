@@ -13,6 +13,7 @@ const (
 	wantExits  = 5.0
 	wantTime   = 3.0
 	wantBootNS = 5e9
+	wantRing   = 0.1 // exits of a request when many are under way
 )
 
 // Goal is one thing to reach.
@@ -36,9 +37,14 @@ func (r *Report) Reach() []Goal {
 			ratio = new(Ratios)
 		}
 		switch w.Name {
-		case "paging-4k", "paging-2m", "console", "exceptions":
+		case "paging-4k", "paging-2m", "console", "exceptions", "blk-read-4k", "blk-write-4k", "blk-read-1m", "blk-write-1m":
 			goals = append(goals, fewer(w.Name, ratio)...)
 			goals = append(goals, atLeast(w.Name+": time of trap/pv", ratio.NS, wantTime))
+		case "blk-read-4k-32", "blk-write-4k-32":
+			goals = append(goals, fewer(w.Name, ratio)...)
+			goals = append(goals, atMost(w.Name+": exits in pv", pv.PerOp.Exits.Value, wantRing))
+		case "blk-sync": // which waits as long in each mode
+			goals = append(goals, fewer(w.Name, ratio)...)
 		case "timer": // which sleeps as long in each mode
 			goals = append(goals, fewer(w.Name, ratio)...)
 			goals = append(goals, atLeast(w.Name+": CPU time of trap/pv", ratio.CPU, wantTime))
@@ -63,6 +69,10 @@ func fewer(name string, r *Ratios) []Goal {
 // atLeast is a ratio that must not be smaller. One that is not known is not met.
 func atLeast(what string, s *Spread, least float64) Goal {
 	return Goal{fmt.Sprintf("%s, %v or more", what, least), RatioText(s), s != nil && s.Value >= least}
+}
+
+func atMost(what string, v, most float64) Goal {
+	return Goal{fmt.Sprintf("%s, %v or fewer", what, most), ExitsText(v), v <= most}
 }
 
 // WriteReach writes whether the goals are met.

@@ -25,6 +25,7 @@ type Workload struct {
 	// Ops is how many operations a run does: the program's first argument. 0:
 	// the run itself is the operation, and the program gets only Args.
 	Ops    int
+	Disk   int64            // bytes of a scratch disk; 0: none
 	Fewest map[string]Bound // by mode
 }
 
@@ -40,7 +41,7 @@ type Bound struct {
 // besides, above all switching interrupts off and on. It is no variable, which
 // every start of pvrun would have to set up.
 func Workloads() []Workload {
-	return []Workload{
+	return append([]Workload{
 		{
 			Name: "boot", Program: "hello", Operation: "one machine, from nothing to its end",
 			About: "A whole machine: it is made, loaded, starts Go, prints a line and ends.",
@@ -113,7 +114,7 @@ func Workloads() []Workload {
 				Trap: {2, "the fault, MOV from CR2 for its address; through a trap gate interrupts stay on, and the handler returns by a jump"},
 			},
 		},
-	}
+	}, blockWorkloads()...)
 }
 
 // Image is the workload of running an image of the user's.
