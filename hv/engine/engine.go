@@ -37,11 +37,12 @@ const (
 	Halt                      // HLT
 	Shutdown                  // triple fault
 	Internal                  // the engine gave up
+	NoPage                    // the host has no page for the machine's memory
 	Reasons                   // how many there are
 )
 
 var reasonNames = [Reasons]string{
-	"hypercall", "exception", "interrupted", "io", "mmio", "hlt", "shutdown", "internal",
+	"hypercall", "exception", "interrupted", "io", "mmio", "hlt", "shutdown", "internal", "no page",
 }
 
 func (r Reason) String() string { return reasonNames[r] }

@@ -218,6 +218,9 @@ func (v *VCPU) Run() (engine.Exit, error) {
 	case err == unix.EINTR || err == unix.EAGAIN:
 		v.run.setImmediateExit(false)
 		return engine.Exit{Reason: engine.Interrupted, InFlight: v.inFlight()}, nil
+	case err == unix.EFAULT:
+		// The host has no page where the machine has memory.
+		return engine.Exit{Reason: engine.NoPage, InFlight: v.inFlight()}, nil
 	case err != nil:
 		return engine.Exit{}, fmt.Errorf("kvm: run: %w", err)
 	}

@@ -173,6 +173,16 @@ func (vm *VM) Doorbell(eventfd int, call uint8) error {
 	return nil
 }
 
+// AddMemory gives the machine more memory. Slot 0 is what it was made with; mem stays
+// mapped until the machine is closed, whatever of it can be touched.
+func (vm *VM) AddMemory(slot int, at hypercall.GPA, mem []byte) error {
+	r := userMemoryRegion{slot: uint32(slot), guestPhysAddr: uint64(at), size: uint64(len(mem)), userAddr: sliceAddr(mem)}
+	if _, err := ioctlPtr(vm.fd, kvmSetUserMemoryRegion, &r); err != nil {
+		return fmt.Errorf("kvm: add %d MiB of memory: %w", len(mem)>>20, err)
+	}
+	return nil
+}
+
 // Close destroys the machine; its vCPUs are closed before it.
 func (vm *VM) Close() error {
 	if vm.fd < 0 {
