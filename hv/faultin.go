@@ -45,6 +45,9 @@ func (t *pageTables) faultIn(a, code uint64, ahead *readAhead) touch {
 	if v.holds() {
 		return touchKnown
 	}
+	if v&pteFile != 0 {
+		return t.touchFile(a, code)
+	}
 	var filled []frame
 	start, n := ahead.next(a, v&pteOwed != 0)
 	for p := start; p < start+n*pageSize; p += pageSize {

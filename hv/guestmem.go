@@ -7,6 +7,9 @@ type addressSpace interface {
 	// pageAt is the memory from a to the end of its page, or EFAULT where the
 	// guest itself could not read, or write, it.
 	pageAt(a uint64, write bool) ([]byte, hypercall.Status)
+	// ofFile says whether memory is that of a file, which may become shorter at any
+	// time: only system calls may touch it, and they may be EFAULT.
+	ofFile(b []byte) bool
 }
 
 // guestMemory is access to guest memory by guest-virtual address. Every page is
@@ -42,14 +45,23 @@ func (t *pageTables) reach(a uint64, write bool) (frame, hypercall.Status) {
 	if !allows(v, code) {
 		return 0, hypercall.EFAULT
 	}
+	if v&pteFile != 0 {
+		if !v.holds() && t.touchFile(a, code) != touchDone {
+			return nil, hypercall.EFAULT
+		}
+		return t.win.page(v.frame())[a%pageSize:], 0
+	}
 	if !v.holds() && !t.fill(e, lazyBits(v)) {
 		return 0, hypercall.ENOMEM
 	}
 	return e.load().frame(), 0
 }
 
+func (t *pageTables) ofFile(b []byte) bool { return t.win.has(b) }
+
 // slices is the guest memory [a, a+n) as few pieces of host memory as it is
-// contiguous in. Nothing keeps them beyond the handler.
+// contiguous in. Nothing keeps them beyond the handler. What is to be read may be
+// a copy; what is to be written may be a file's, and is for system calls only.
 func (m guestMemory) slices(a, n uint64, write bool) ([][]byte, hypercall.Status) {
 	if a+n < a {
 		return nil, hypercall.EFAULT
@@ -61,6 +73,13 @@ func (m guestMemory) slices(a, n uint64, write bool) ([][]byte, hypercall.Status
 			return nil, s
 		}
 		b = b[:min(n, uint64(len(b)))]
+		if !write && m.ofFile(b) {
+			private := make([]byte, len(b))
+			if s := readFile(private, b); s != 0 {
+				return nil, s
+			}
+			b = private
+		}
 		out = appendPiece(out, b)
 		a += uint64(len(b))
 		n -= uint64(len(b))
@@ -75,7 +94,15 @@ func (m guestMemory) copyIn(dst []byte, a uint64) hypercall.Status {
 		if s != 0 {
 			return s
 		}
-		n := copy(dst, b)
+		n := min(len(dst), len(b))
+		if m.ofFile(b) {
+			s = readFile(dst[:n], b[:n])
+		} else {
+			copy(dst, b)
+		}
+		if s != 0 {
+			return s
+		}
 		dst = dst[n:]
 		a += uint64(n)
 	}
@@ -89,7 +116,15 @@ func (m guestMemory) copyOut(a uint64, src []byte) hypercall.Status {
 		if s != 0 {
 			return s
 		}
-		n := copy(b, src)
+		n := min(len(b), len(src))
+		if m.ofFile(b) {
+			s = writeFile(b[:n], src[:n])
+		} else {
+			copy(b, src)
+		}
+		if s != 0 {
+			return s
+		}
 		src = src[n:]
 		a += uint64(n)
 	}

@@ -182,6 +182,8 @@ func (g *guestTables) pageAt(a uint64, write bool) ([]byte, hypercall.Status) {
 	return nil, hypercall.EFAULT
 }
 
+func (g *guestTables) ofFile([]byte) bool { return false }
+
 // page is the memory from a to the end of its page, or nil and the error code of
 // the page fault that the access is. The error is for what the host refuses.
 func (g *guestTables) page(a, code uint64) (b []byte, fault uint64, err error) {

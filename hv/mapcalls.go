@@ -140,11 +140,11 @@ func (t *pageTables) doProtect(start, length uint64, flags hypercall.MapFlag) hy
 	if s != 0 {
 		return s
 	}
-	if s := t.each(r, false, refuseHoleOrFinal); s != 0 {
+	if s := t.each(r, false, refuseProtect(bits)); s != 0 {
 		return s
 	}
 	t.each(r, false, func(_ uint64, e *entry) hypercall.Status {
-		if v := e.load(); v.holds() {
+		if v := e.load(); v.holds() || v&pteFile != 0 {
 			t.set(e, bits)
 		} else {
 			e.store(pteLazy | v&pteOwed | bits&^ptePresent)
@@ -176,6 +176,7 @@ func (t *pageTables) doDiscard(start, length uint64) hypercall.Status {
 			return 0
 		}
 		switch v := e.load(); {
+		case v&pteFile != 0: // the file's to keep
 		case v&ptePresent != 0 && v&pteWrite != 0 && !t.mem.shared(v.frame()):
 			t.clear(e)
 			e.store(pteLazy | v&^(ptePresent|pteAddr))
@@ -229,7 +230,10 @@ func (t *pageTables) settle(a uint64, e *entry) hypercall.Status {
 	if s := refuseHoleOrFinal(a, e); s != 0 {
 		return s
 	}
-	if v := e.load(); !v.holds() && !t.fill(e, lazyBits(v)) {
+	switch v := e.load(); {
+	case v&pteFile != 0:
+		return hypercall.EINVAL
+	case !v.holds() && !t.fill(e, lazyBits(v)):
 		return hypercall.ENOMEM
 	}
 	return 0

@@ -25,6 +25,8 @@ const (
 	pteLazy   entry = 1 << 10 // not present: a frame is taken at first touch
 	pteOwed   entry = 1 << 8  // with pteLazy: that frame is promised
 	pteParked entry = 1 << 11 // not present: the frame stays, nobody may touch it
+	pteFile   entry = 1 << 52 // a page of the window, see hostwindow.go
+	pteFixed  entry = 1 << 53 // with pteFile: it may not be written, whatever is asked
 	pteNX     entry = 1 << 63
 	pteAddr   entry = 0x000f_ffff_ffff_f000
 )
@@ -51,6 +53,7 @@ type pageTables struct {
 	mu   sync.Mutex
 	mem  *memory
 	root frame
+	win  *window  // of files that are mapped; nil for none
 	void []frame  // frames whose old translations may still be known
 	gone []frame  // the same, and nobody's any more
 	seen []uint64 // bit set: in void, which a frame with many aliases would flood
@@ -175,6 +178,10 @@ func (t *pageTables) clear(e *entry) {
 		return
 	}
 	e.store(0)
+	if v&pteFile != 0 {
+		t.win.drop(v)
+		return
+	}
 	if v&pteOwed != 0 {
 		t.mem.owed--
 	}
@@ -200,6 +207,10 @@ func (t *pageTables) voided(f frame) {
 // set gives a page that holds a frame other permissions.
 func (t *pageTables) set(e *entry, bits entry) {
 	old := e.load()
+	if old&pteFile != 0 {
+		t.win.set(e, bits)
+		return
+	}
 	v := old&pteAddr | bits
 	if old&ptePresent != 0 && v != old {
 		t.voided(old.frame())
@@ -211,6 +222,9 @@ func (t *pageTables) set(e *entry, bits entry) {
 // through which a live entry changes. When the host refuses, the frames stay
 // noted for the next time and are not used again before.
 func (t *pageTables) invalidate() error {
+	if err := t.win.invalidate(); err != nil {
+		return err
+	}
 	if err := forRuns(t.void, t.mem.refresh); err != nil {
 		return err
 	}
