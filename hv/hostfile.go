@@ -18,6 +18,7 @@ import (
 type hostFiles struct {
 	open map[uint64]*hostHandle
 	next uint64
+	win  *window // where the guest sees files that it maps; nil before the first
 }
 
 type hostHandle struct {
@@ -25,6 +26,7 @@ type hostHandle struct {
 	share   uint32
 	entries []byte // of a directory, read and not yet told
 	appends bool   // opened with HostFileAPPEND: writes go to the end
+	access  uint32 // HostFileRDONLY, HostFileWRONLY or HostFileRDWR
 }
 
 // maxHostFiles bounds what one guest may have open.
@@ -36,6 +38,8 @@ func (h *hostFiles) close() error {
 		all = append(all, f.f.Close())
 	}
 	h.open = nil
+	all = append(all, h.win.close())
+	h.win = nil
 	return errors.Join(all...)
 }
 
@@ -50,7 +54,7 @@ func (vm *VM) hostFile(a callArgs) int64 {
 	case len(shares) == 0:
 		return failed(hypercall.ENOSYS)
 	case args.Op == 0 || args.Op >= hypercall.HostFileEnd || args.BufLen > hypercall.MaxConsole || args.Offset < 0,
-		uint64(args.Share) >= uint64(len(shares)):
+		uint64(args.Share) >= uint64(len(shares)), args.Flags&^flagsKnown(args.Op) != 0, args.Length != 0 && !takesLength(args.Op):
 		return failed(hypercall.EINVAL)
 	case !shares[args.Share].Writable && changesFiles(&args):
 		return failed(hypercall.EROFS)
@@ -70,8 +74,9 @@ func changesFiles(a *hypercall.HostFileArgs) bool {
 	case hypercall.HostFileOpen:
 		return a.Flags&(hypercall.HostFileWRONLY|hypercall.HostFileRDWR|hypercall.HostFileCREATE|hypercall.HostFileTRUNC) != 0
 	case hypercall.HostFileClose, hypercall.HostFileRead, hypercall.HostFileStat,
-		hypercall.HostFileReaddir, hypercall.HostFileSync, hypercall.HostFileReadlink:
-		return false
+		hypercall.HostFileReaddir, hypercall.HostFileSync, hypercall.HostFileReadlink,
+		hypercall.HostFileStatfs, hypercall.HostFileSeek, hypercall.HostFileLock, hypercall.HostFileMap:
+		return false // of a map, the handle says whether it may be written
 	}
 	return true
 }
@@ -80,9 +85,10 @@ func changesFiles(a *hypercall.HostFileArgs) bool {
 func takesPath(a *hypercall.HostFileArgs) bool {
 	switch a.Op {
 	case hypercall.HostFileClose, hypercall.HostFileRead, hypercall.HostFileWrite,
-		hypercall.HostFileReaddir, hypercall.HostFileTruncate, hypercall.HostFileSync:
+		hypercall.HostFileReaddir, hypercall.HostFileTruncate, hypercall.HostFileSync,
+		hypercall.HostFileAllocate, hypercall.HostFileSeek, hypercall.HostFileMap, hypercall.HostFileLock:
 		return false
-	case hypercall.HostFileStat, hypercall.HostFileChmod, hypercall.HostFileSetTimes:
+	case hypercall.HostFileStat, hypercall.HostFileChmod, hypercall.HostFileSetTimes, hypercall.HostFileStatfs:
 		return a.PathLen != 0
 	}
 	return true
@@ -107,7 +113,17 @@ func (vm *VM) hostHandle(h *hostHandle, a *hypercall.HostFileArgs) int64 {
 	case hypercall.HostFileTruncate:
 		return fileStatus(h.f.Truncate(a.Offset))
 	case hypercall.HostFileSync:
-		return fileStatus(h.f.Sync())
+		return h.sync(a)
+	case hypercall.HostFileAllocate:
+		return h.allocate(a)
+	case hypercall.HostFileSeek:
+		return h.seek(a)
+	case hypercall.HostFileLock:
+		return h.lock(a)
+	case hypercall.HostFileMap:
+		return failed(vm.hostMap(h, a))
+	case hypercall.HostFileStatfs:
+		return vm.statfs(h.f, a)
 	case hypercall.HostFileReaddir:
 		return vm.hostReaddir(h, a)
 	case hypercall.HostFileChmod:

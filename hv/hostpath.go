@@ -76,7 +76,12 @@ func (vm *VM) hostPath(root *os.Root, a *hypercall.HostFileArgs) int64 {
 		if s != 0 {
 			return failed(s)
 		}
+		if a.Flags&hypercall.HostFileNOFOLLOW != 0 {
+			return fileStatus(setLinkTimes(root, name, t))
+		}
 		return fileStatus(root.Chtimes(name, fileTime(t.ATime), fileTime(t.MTime)))
+	case hypercall.HostFileStatfs:
+		return vm.statfsPath(root, name, a)
 	}
 	st, err := root.Lstat(name)
 	if err != nil {
@@ -104,20 +109,32 @@ func (vm *VM) hostName(root *os.Root, name string, a *hypercall.HostFileArgs) in
 	return fileStatus(rename(root, name, to))
 }
 
+// inFolder calls f with the folder of a name, found by os.Root, and what the
+// name is in it.
+func inFolder(root *os.Root, name string, f func(dir int, base string) error) error {
+	folder, err := root.OpenFile(path.Dir(name), unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	withFD(folder, func(dir int) { err = f(dir, path.Base(name)) })
+	return err
+}
+
+// setLinkTimes sets the times of what a name is, of a link its own: os.Root has
+// nothing for that.
+func setLinkTimes(root *os.Root, name string, t hypercall.HostFileTimes) error {
+	return inFolder(root, name, func(dir int, base string) error {
+		return unix.UtimesNanoAt(dir, base, timespecs(t.ATime, t.MTime), unix.AT_SYMLINK_NOFOLLOW)
+	})
+}
+
 // rename is renameat(2) between folders that os.Root has found: its own Rename
 // refuses to put a folder in an empty one's place.
-func rename(root *os.Root, from, to string) (err error) {
-	var folders [2]*os.File
-	for i, name := range []string{from, to} {
-		if folders[i], err = root.OpenFile(path.Dir(name), unix.O_PATH|unix.O_DIRECTORY, 0); err != nil {
-			return err
-		}
-		defer folders[i].Close()
-	}
-	withFD(folders[0], func(old int) {
-		withFD(folders[1], func(dir int) { err = unix.Renameat(old, path.Base(from), dir, path.Base(to)) })
+func rename(root *os.Root, from, to string) error {
+	return inFolder(root, from, func(old int, base string) error {
+		return inFolder(root, to, func(dir int, name string) error { return unix.Renameat(old, base, dir, name) })
 	})
-	return err
 }
 
 // makeDir makes a folder with the permissions wanted, whatever the mask of this
@@ -160,7 +177,7 @@ const openFlagsKnown = hypercall.HostFileWRONLY | hypercall.HostFileRDWR | hyper
 	hypercall.HostFileDIRECTORY | hypercall.HostFileNOFOLLOW
 
 func (vm *VM) hostOpen(root *os.Root, name string, a *hypercall.HostFileArgs) int64 {
-	if a.Flags&^openFlagsKnown != 0 || a.Flags&3 == 3 {
+	if a.Flags&3 == 3 {
 		return failed(hypercall.EINVAL)
 	}
 	if len(vm.files.open) >= maxHostFiles {
@@ -182,7 +199,9 @@ func (vm *VM) hostOpen(root *os.Root, name string, a *hypercall.HostFileArgs) in
 		vm.files.open = map[uint64]*hostHandle{}
 	}
 	vm.files.next++
-	vm.files.open[vm.files.next] = &hostHandle{f: f, share: a.Share, appends: a.Flags&hypercall.HostFileAPPEND != 0}
+	vm.files.open[vm.files.next] = &hostHandle{
+		f: f, share: a.Share, appends: a.Flags&hypercall.HostFileAPPEND != 0, access: a.Flags & 3,
+	}
 	return int64(vm.files.next)
 }
 

@@ -3,7 +3,6 @@ package hv
 import (
 	"unsafe"
 
-	"github.com/pvrun/pvrun/hypercall"
 	"golang.org/x/sys/unix"
 )
 
@@ -58,14 +57,8 @@ func mincore(b, vec []byte) error {
 
 // setFileTimes is futimens(3). Safe because the kernel only reads the local.
 func setFileTimes(fd int, atime, mtime int64) error {
-	var spec [2]unix.Timespec
-	for i, ns := range [...]int64{atime, mtime} {
-		spec[i] = unix.NsecToTimespec(ns)
-		if ns == hypercall.HostFileOmit {
-			spec[i] = unix.Timespec{Nsec: unix.UTIME_OMIT}
-		}
-	}
-	_, _, errno := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(&spec)), 0, 0, 0)
+	spec := timespecs(atime, mtime)
+	_, _, errno := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(&spec[0])), 0, 0, 0)
 	if errno != 0 {
 		return errno
 	}

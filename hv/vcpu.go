@@ -75,6 +75,11 @@ func (c *vcpu) handle(e engine.Exit) (Exit, error) {
 		timer.end(reason, c.vm.clock.now())
 		return exit, err
 	}
+	if e.Reason == engine.NoPage {
+		err := c.noPage()
+		timer.end(e.Reason.String(), c.vm.clock.now())
+		return Exit{}, err
+	}
 	timer.end(e.Reason.String(), c.vm.clock.now())
 	return Exit{}, c.fault("%s", exitText(e))
 }
