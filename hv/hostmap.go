@@ -21,6 +21,8 @@ func (vm *VM) hostMap(h *hostHandle, a *hypercall.HostFileArgs) hypercall.Status
 	if err := vm.openWindow(); err != nil {
 		return mapStatus(err)
 	}
+	vm.tables.mu.Lock()
+	defer vm.tables.mu.Unlock()
 	return vm.tables.mapFile(m)
 }
 
@@ -139,7 +141,9 @@ func mapStatus(err error) hypercall.Status {
 // noPage is a mapped file that has become shorter than what the guest touches, or
 // whose page the host cannot have for another reason.
 func (c *vcpu) noPage() error {
+	c.vm.tables.mu.Lock()
 	found, err := c.vm.tables.distrust()
+	c.vm.tables.mu.Unlock()
 	switch {
 	case err != nil:
 		return &HostError{"unmap files", err}
