@@ -36,7 +36,7 @@ binary name are written to the host.
 // execRun is one `pvrun exec`.
 type execRun struct {
 	runFlags
-	shares   shareFlags
+	storage  storage
 	writable bool
 }
 
@@ -65,7 +65,7 @@ func (x *execRun) addFlags(cmd *cobra.Command, writable string) {
 	f.SortFlags = false
 	f.Var(&x.mode, "mode", modeUsage)
 	f.VarP(&x.memory, "memory", "m", "`SIZE` of a machine's memory")
-	f.Var(&x.shares, "share", "show a folder of the host, as for pvrun run: `HOST[:GUEST[:rw]]`")
+	x.storage.addFlags(f, "")
 	f.BoolVar(&x.writable, "writable", false, writable)
 }
 
@@ -97,12 +97,12 @@ func (x *execRun) run(ctx context.Context, args []string) error {
 	if cfg.RootFS, err = build.PackFolders(p.folders); err != nil {
 		return err
 	}
-	shares, done, err := openShares(p.with(x.shares))
+	x.storage.volumes = p.with(x.storage.volumes)
+	a, err := x.storage.attach(&cfg)
 	if err != nil {
 		return err
 	}
-	defer done()
-	cfg.Shares = shares
+	defer a.close()
 	err = x.start(ctx, cfg)
 	if more := out.deliver(); err == nil {
 		err = more

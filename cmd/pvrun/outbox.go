@@ -100,7 +100,7 @@ func (p *places) artifacts(outDir string) error {
 		return fmt.Errorf("open %s: %w", filepath.Join(outDir, name), cause(err))
 	}
 	dir := filepath.Join(outDir, name)
-	p.shared = append(p.shared, shareFlag{host: dir, guest: dir, writable: true, root: root})
+	p.shared = append(p.shared, mountFlag{source: dir, guest: dir, root: root})
 	return nil
 }
 

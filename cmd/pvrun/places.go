@@ -17,7 +17,7 @@ type places struct {
 	host    string // the same, on the host
 	env     []string
 	folders []string // those that env speaks of: in the guest, empty and in memory
-	shared  []shareFlag
+	shared  []mountFlag
 }
 
 // newPlaces begins with the environment. Inside a derived tree the program
@@ -68,17 +68,17 @@ func (p *places) share(dir string, writable bool) {
 	}
 	for i := range p.shared {
 		if p.shared[i].guest == dir {
-			p.shared[i].writable = p.shared[i].writable || writable
+			p.shared[i].readOnly = p.shared[i].readOnly && !writable
 			return
 		}
 	}
-	p.shared = append(p.shared, shareFlag{host: dir, guest: dir, writable: writable})
+	p.shared = append(p.shared, mountFlag{source: dir, guest: dir, readOnly: !writable})
 }
 
 // with is what is shared, and in its place what the command line shares there.
-func (p *places) with(list []shareFlag) []shareFlag {
-	all := slices.DeleteFunc(slices.Clone(p.shared), func(s shareFlag) bool {
-		return slices.ContainsFunc(list, func(f shareFlag) bool { return f.guest == s.guest })
+func (p *places) with(list []mountFlag) []mountFlag {
+	all := slices.DeleteFunc(slices.Clone(p.shared), func(s mountFlag) bool {
+		return slices.ContainsFunc(list, func(f mountFlag) bool { return f.guest == s.guest })
 	})
 	return append(all, list...)
 }

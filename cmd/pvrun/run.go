@@ -37,7 +37,7 @@ type runFlags struct {
 	mode    modeValue
 	memory  sizeValue
 	rootfs  string
-	shares  shareFlags
+	storage storage
 	dir     string
 	timeout time.Duration
 	stats   string
@@ -64,7 +64,7 @@ func newRun(s streams) *cobra.Command {
 	f.Var(&r.mode, "mode", modeUsage)
 	f.VarP(&r.memory, "memory", "m", "`SIZE` of the machine's memory")
 	f.StringVar(&r.rootfs, "rootfs", "", "use `DIR` as root file system in place of the image's own")
-	f.Var(&r.shares, "share", "show the program a folder, `HOST[:GUEST[:rw]]`: at GUEST, or where HOST is; read-only without :rw; may be repeated")
+	r.storage.addFlags(f, "v")
 	f.StringVarP(&r.dir, "workdir", "w", "/", "`DIR` in the guest that the program starts in; made if it is missing")
 	f.DurationVar(&r.timeout, "timeout", 0, "end the machine after `DURATION` such as 10s")
 	f.StringVar(&r.stats, "stats", "", "write what was counted and timed to `FILE` as JSON; - for a table on stderr")
@@ -103,12 +103,11 @@ func (r *runFlags) run(ctx context.Context, args []string) error {
 		return err
 	}
 	cfg.Args = append([]string{argv0(pkg)}, rest...)
-	shares, done, err := openShares(r.shares)
+	a, err := r.storage.attach(&cfg)
 	if err != nil {
 		return err
 	}
-	defer done()
-	cfg.Shares = shares
+	defer a.close()
 	return r.start(ctx, cfg)
 }
 

@@ -119,14 +119,11 @@ func execFlags(own []string) ([]string, error) {
 		return nil, err
 	}
 	list := []string{"--memory=" + x.memory.String(), "--mode=" + x.mode.String()}
-	for _, f := range x.shares {
-		host, err := filepath.Abs(f.host)
-		if err != nil {
-			return nil, err
-		}
-		f.host = host
-		list = append(list, "--share="+f.String())
+	kept, err := x.storage.words(filepath.Abs)
+	if err != nil {
+		return nil, err
 	}
+	list = append(list, kept...)
 	if x.writable {
 		list = append(list, "--writable")
 	}

@@ -86,12 +86,12 @@ func TestTestCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pvrunCommand(t, "test", "--share", "testdata", "--share=testdata:/x:rw", "--writable")
-	if run := asked[len(asked)-1]; !strings.HasSuffix(run, " exec --memory=4g --mode=pv --share="+here+":"+here+" --share="+here+":/x:rw --writable") {
+	pvrunCommand(t, "test", "--volume", "./testdata::ro", "--volume=./testdata:/x", "--writable")
+	if run := asked[len(asked)-1]; !strings.HasSuffix(run, " exec --memory=4g --mode=pv --volume="+here+":"+here+":ro --volume="+here+":/x --writable") {
 		t.Errorf("a test runs in another folder: got %s", run)
 	}
 	for args, want := range map[string]string{
-		"-share x:y .": "y: where the program sees it must be an absolute path",
+		"-volume x:y .": "y: where the program sees it must be an absolute path",
 		"-m 12x .":     "invalid argument \"12x\" for \"-m, --memory\" flag",
 		"-race .":      "-race is not supported: ",
 		"-C none .":    "no such file or directory",
@@ -153,11 +153,11 @@ func TestPlaces(t *testing.T) {
 
 	p := newPlaces(pkg, env)
 	p.program(filepath.Join(work, "x.test"), true)
-	want := []shareFlag{
-		{host: filepath.Join(top, "go"), guest: filepath.Join(top, "go"), writable: false},
-		{host: filepath.Join(top, "derived"), guest: filepath.Join(top, "derived"), writable: false},
-		{host: tmp, guest: tmp, writable: true}, {host: cover, guest: cover, writable: true}, {host: work, guest: work, writable: false},
-		{host: filepath.Join(top, "mod"), guest: filepath.Join(top, "mod"), writable: true},
+	want := []mountFlag{
+		{source: filepath.Join(top, "go"), guest: filepath.Join(top, "go"), readOnly: true},
+		{source: filepath.Join(top, "derived"), guest: filepath.Join(top, "derived"), readOnly: true},
+		{source: tmp, guest: tmp}, {source: cover, guest: cover}, {source: work, guest: work, readOnly: true},
+		{source: filepath.Join(top, "mod"), guest: filepath.Join(top, "mod")},
 	}
 	if !slices.Equal(p.shared, want) || p.dir != pkg || !slices.Equal(p.folders, []string{"/bin", "/usr/bin", "/home/x"}) {
 		t.Errorf("got %+v", p)
@@ -166,7 +166,7 @@ func TestPlaces(t *testing.T) {
 		t.Errorf("GOROOT is %s", got)
 	}
 	p = newPlaces(pkg, []string{"TMPDIR=" + pkg + "//", "GOCOVERDIR=" + pkg, "HOME=/"})
-	if p.share("//", true); !slices.Equal(p.shared, []shareFlag{{host: pkg, guest: pkg, writable: true}}) {
+	if p.share("//", true); !slices.Equal(p.shared, []mountFlag{{source: pkg, guest: pkg}}) {
 		t.Errorf("spelt differently: %+v", p.shared)
 	}
 	if p = newPlaces(derived, env); p.dir != origin || p.getenv("PWD") != origin {
@@ -194,7 +194,7 @@ func TestOutbox(t *testing.T) {
 	if !slices.Equal(o.args, want) {
 		t.Errorf("got %q, want %q", o.args, want)
 	}
-	if last := p.shared[len(p.shared)-1]; last != (shareFlag{host: o.dir, guest: o.dir, writable: true}) {
+	if last := p.shared[len(p.shared)-1]; last != (mountFlag{source: o.dir, guest: o.dir}) {
 		t.Errorf("shared %+v", last)
 	}
 	if err := os.WriteFile(filepath.Join(o.dir, "memprofile"), []byte("mem"), 0o666); err != nil {

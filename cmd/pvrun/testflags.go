@@ -14,7 +14,7 @@ import (
 // testArgs is a command line of `pvrun test`, sorted.
 type testArgs struct {
 	help    bool
-	own     []string // for pvrun exec: --memory 1g, --share …
+	own     []string // for pvrun exec: --memory 1g, --volume …
 	dir     string   // of -C
 	compile bool     // -c
 	output  string   // of -o, with -c
@@ -22,7 +22,7 @@ type testArgs struct {
 }
 
 // ownFlags are pvrun's among the flags of go test; true for those with a value.
-var ownFlags = map[string]bool{"memory": true, "m": true, "mode": true, "share": true, "writable": false}
+var ownFlags = map[string]bool{"memory": true, "m": true, "mode": true, "volume": true, "disk": true, "rootfs-disk": true, "writable": false}
 
 // refused are flags of go test that cannot work here, and why.
 var refused = map[string]string{

@@ -114,7 +114,7 @@ func (t *trial) execute(ctx context.Context, binary string, res *result) error {
 // placeFlags let a program in the machine find GOROOT, as pvrun test does, and
 // hand it what it has natively beyond the usual.
 func (t *trial) placeFlags() []string {
-	flags := []string{"--share=" + t.goroot, "-w=" + t.root, "-e=GOROOT=" + t.goroot}
+	flags := []string{"--volume=" + t.goroot + "::ro", "-w=" + t.root, "-e=GOROOT=" + t.goroot}
 	for _, kv := range t.env {
 		flags = append(flags, "-e="+kv)
 	}

@@ -20,7 +20,7 @@ func TestSameInShare(t *testing.T) {
 			want := finish(t, nativeCommand(t, cases, name))
 			eachMode(t, func(t *testing.T, mode string) {
 				dir := t.TempDir()
-				got := run(t, cases, in(mode, "-e", "TMPDIR=/host/tmp", "--share", dir+":/host/tmp:rw"), name)
+				got := run(t, cases, in(mode, "-e", "TMPDIR=/host/tmp", "-v", dir+":/host/tmp"), name)
 				wants(t, got, want.code, want.stdout, "")
 				if left, _ := os.ReadDir(dir); len(left) != 0 {
 					t.Errorf("left behind: %v", left)
@@ -52,7 +52,7 @@ func TestShare(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode string) {
 		a, b := shareFolder(t), shareFolder(t)
 		want := finish(t, nativeCommand(t, cases, "shared", a))
-		got := run(t, cases, in(mode, "--share", b+"::rw"), "shared", b)
+		got := run(t, cases, in(mode, "-v", b), "shared", b)
 		wants(t, got, want.code, strings.ReplaceAll(want.stdout, a, b), "")
 		if !strings.Contains(want.stdout, "deep/er/new -rw------- true\n") {
 			t.Errorf("native: %s", want.stdout)
@@ -66,7 +66,7 @@ func TestShareReadOnly(t *testing.T) {
 	t.Parallel()
 	eachMode(t, func(t *testing.T, mode string) {
 		dir := write(t, map[string]string{"f": "text", "d/x": "x"})
-		got := run(t, cases, in(mode, "--share", dir+":/ro"), "unwritable", "/ro")
+		got := run(t, cases, in(mode, "-v", dir+":/ro:ro"), "unwritable", "/ro")
 		wants(t, got, 0, got.stdout, "")
 		golden(t, "unwritable", got.stdout)
 		if text, err := os.ReadFile(dir + "/f"); string(text) != "text" || err != nil {
@@ -80,7 +80,7 @@ func TestShareInShare(t *testing.T) {
 	t.Parallel()
 	eachMode(t, func(t *testing.T, mode string) {
 		outer, inner := write(t, map[string]string{"f": "outer", "out/hidden": "x"}), write(t, map[string]string{"f": "inner", "here": "x"})
-		flags := in(mode, "--share", outer+":/a/b", "--share", inner+":/a/b/out:rw")
+		flags := in(mode, "-v", outer+":/a/b:ro", "-v", inner+":/a/b/out")
 		got := run(t, cases, flags, "walk", "/a")
 		wants(t, got, 0, ". drwxr-xr-x true\nb drwxr-xr-x true\nb/f -rw-r--r-- true\nb/out drwxr-xr-x true\nb/out/f -rw-r--r-- true\nb/out/here -rw-r--r-- true\n", "")
 		wants(t, run(t, cases, flags, "appends", "/a/b/out/log"), 0, "", "")
@@ -99,7 +99,7 @@ func TestShareChanges(t *testing.T) {
 	t.Parallel()
 	eachMode(t, func(t *testing.T, mode string) {
 		dir := write(t, map[string]string{"d/f": "first"})
-		cmd := runCommand(t, cases, in(mode, "--share", dir+":/s"), "watch")
+		cmd := runCommand(t, cases, in(mode, "-v", dir+":/s:ro"), "watch")
 		in, err1 := cmd.StdinPipe()
 		out, err2 := cmd.StdoutPipe()
 		if err1 != nil || err2 != nil {
@@ -141,7 +141,7 @@ func TestShareExits(t *testing.T) {
 			for i := range n {
 				files[fmt.Sprintf("a/b/c/%d", i)] = "x"
 			}
-			s, got := readStats(t, in(mode, "--share", write(t, files)+":/s"), cases, "walk", "/s")
+			s, got := readStats(t, in(mode, "-v", write(t, files)+":/s:ro"), cases, "walk", "/s")
 			if got.code != 0 {
 				t.Fatalf("%+v", got)
 			}
