@@ -14,7 +14,7 @@ STATIC     := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RACE       := $(shell command -v cc >/dev/null 2>&1 && echo -race)
 KVMREPORT  := $(CURDIR)/out/kvm-report.txt
 
-.PHONY: help build images run test e2e fuzz bench conformance sample sample-trap trade-off fmt vet lint golden check ci clean
+.PHONY: help build images run test e2e durability fuzz bench conformance sample sample-trap trade-off fmt vet lint golden check ci clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ test: vet ## all tests; says at the end whether KVM was tested
 
 e2e: ## only the tests of the pvrun command
 	$(GO) test -count=1 ./test/e2e
+
+durability: ## kv, sql and lsm killed 200 times each while they write, and more, for long
+	$(GO) test -count=1 -v -timeout 3h ./test/durability -kills 200 -databases kv,sql,lsm
 
 fuzz: ## every fuzz target for FUZZTIME=30s
 	@set -e; grep -rl --include='*_test.go' '^func Fuzz' . | while read -r file; do \

@@ -1,0 +1,139 @@
+package durability
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/pvrun/pvrun/internal/need"
+)
+
+// database is one of images/ on a folder of the host's.
+type database struct {
+	t     *testing.T
+	name  string
+	dir   string
+	flags []string // of pvrun
+}
+
+func newDatabase(t *testing.T, name string, flags ...string) *database {
+	need.KVM(t)
+	d := &database{t: t, name: name, dir: t.TempDir()}
+	d.flags = append(flags, "--share", d.dir+":/data:rw", "--share", texts()+":/texts")
+	return d
+}
+
+// texts is a folder with some thousand lines of text.
+func texts() string { return filepath.Join(runtime.GOROOT(), "src", "strconv") }
+
+func (d *database) here(args ...string) *exec.Cmd {
+	d.t.Helper()
+	return machine(d.t, d.name, d.flags, args...)
+}
+
+func (d *database) native(args ...string) *exec.Cmd {
+	d.t.Helper()
+	cmd := exec.Command(built(d.t, programs[d.name].native), args...)
+	cmd.Env = append(os.Environ(), "DATA="+filepath.Join(d.dir, d.name))
+	return cmd
+}
+
+// verify is how many records and transactions a database has that is whole.
+func (d *database) verify(cmd *exec.Cmd) (records, transactions uint64) {
+	d.t.Helper()
+	text := output(d.t, cmd)
+	if _, err := fmt.Sscanf(text, "%d records, %d transactions\n", &records, &transactions); err != nil {
+		d.t.Fatalf("verify: %q: %v", text, err)
+	}
+	return records, transactions
+}
+
+func output(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	text, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %v\n%s%s", cmd.Args, err, text, stderr.String())
+	}
+	return string(text)
+}
+
+// A database that its machine was ended under has every transaction that it had
+// acknowledged, and at most one more; it goes on in the next machine, and natively.
+func TestKilledDatabase(t *testing.T) {
+	for _, name := range strings.Fields(strings.ReplaceAll(*databases, ",", " ")) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			t.Logf("seed %d", *seed)
+			d := newDatabase(t, name)
+			rng := rand.New(rand.NewPCG(*seed, 1))
+			var last uint64
+			for n := range *kills {
+				if last = d.kill(rng, n, last); t.Failed() {
+					t.Fatalf("after %d of %d", n+1, *kills)
+				}
+			}
+			t.Logf("ended %d times, %d transactions", *kills, last)
+		})
+	}
+}
+
+// kill ends a machine once and returns how many transactions there are then.
+func (d *database) kill(rng *rand.Rand, n int, last uint64) uint64 {
+	d.t.Helper()
+	acked := last
+	if n%8 == 7 {
+		end(d.t, d.here("load", "/texts"), moment{0, moments(rng).after * 40}, func(string) {})
+	} else {
+		end(d.t, d.here("write", "0"), moments(rng), func(line string) {
+			acked++
+			if want := fmt.Sprintf("committed %d", acked); line != want {
+				d.t.Errorf("got %q, want %q", line, want)
+			}
+		})
+	}
+	check := d.here
+	if n%2 == 1 {
+		check = d.native
+	}
+	_, got := d.verify(check("verify"))
+	if got != acked && got != acked+1 {
+		d.t.Errorf("got %d transactions, %d acknowledged", got, acked)
+	}
+	if n%4 == 1 {
+		output(d.t, d.native("write", "3"))
+		got += 3
+	}
+	return got
+}
+
+// What is made in a machine is read natively, and the other way round.
+func TestBothWays(t *testing.T) {
+	for _, name := range strings.Fields(strings.ReplaceAll(*databases, ",", " ")) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDatabase(t, name)
+			loaded := output(t, d.here("load", "/texts"))
+			output(t, d.native("write", "5"))
+			output(t, d.here("write", "1200"))
+			records, transactions := d.verify(d.native("verify"))
+			// The counter, the last 1,000 entries and 64 accounts.
+			if want := fmt.Sprintf("%d records loaded\n", records-1-1000-64); transactions != 1205 || loaded != want {
+				t.Errorf("got %d records, %d transactions, and %q", records, transactions, loaded)
+			}
+			const key = "texts/quote.go:7"
+			if got, want := output(t, d.here("get", key)), output(t, d.native("get", key)); got != want || want == "" {
+				t.Errorf("%s: got %q, want %q", key, got, want)
+			}
+			if got, want := output(t, d.here("find", "!account")), output(t, d.native("find", "!account")); got != want {
+				t.Errorf("accounts: got %q, want %q", got, want)
+			}
+		})
+	}
+}
