@@ -16,6 +16,7 @@ var modulesText string
 // module is a line of modules.txt.
 type module struct {
 	path, version, sum string
+	onDisk             bool     // temporary files are in a folder of the host's
 	packages           []string // patterns
 }
 
@@ -26,9 +27,12 @@ func parseModules(text string) (list []module, err error) {
 			continue
 		}
 		if len(f) < 3 || !strings.HasPrefix(f[2], "h1:") {
-			return nil, fmt.Errorf("modules.txt: %q: want MODULE VERSION SUM [PACKAGES]", line)
+			return nil, fmt.Errorf("modules.txt: %q: want MODULE VERSION SUM [disk] [PACKAGES]", line)
 		}
-		m := module{f[0], f[1], f[2], f[3:]}
+		m := module{path: f[0], version: f[1], sum: f[2], packages: f[3:]}
+		if m.onDisk = len(m.packages) > 0 && m.packages[0] == "disk"; m.onDisk {
+			m.packages = m.packages[1:]
+		}
 		if len(m.packages) == 0 {
 			m.packages = []string{"./..."}
 		}
@@ -60,11 +64,34 @@ func moduleUnits(ctx context.Context, l *lab) (units []unit, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("list the packages of %s: %w", m.name(), err)
 		}
+		env, err := m.environment(l)
+		if err != nil {
+			return nil, err
+		}
 		for _, pkg := range packages {
-			units = append(units, l.testUnit("modules", m.path, pkg, dir, m.name()+" "+m.sum))
+			units = append(units, l.testUnit("modules", m.path, pkg, dir, m.inputs(), env...))
 		}
 	}
 	return units, nil
+}
+
+// inputs is what a module's results depend on.
+func (m module) inputs() string {
+	s := m.name() + " " + m.sum
+	if m.onDisk {
+		s += " on disk"
+	}
+	return s
+}
+
+// environment has the tests of databases write where databases are: pvrun test
+// shows a machine the folder TMPDIR, and else has a file system in memory.
+func (m module) environment(l *lab) ([]string, error) {
+	if !m.onDisk {
+		return nil, nil
+	}
+	dir := filepath.Join(l.out, "tmp")
+	return []string{"TMPDIR=" + dir}, os.MkdirAll(dir, 0o777)
 }
 
 func (l *lab) packagesIn(ctx context.Context, dir string, patterns []string) ([]string, error) {

@@ -22,6 +22,29 @@ func TestModulesFile(t *testing.T) {
 	}
 }
 
+// The word disk is no package.
+func TestModuleOnDisk(t *testing.T) {
+	list, err := parseModules("a v1 h1:x disk\nb v1 h1:x disk ./p ./q\nc v1 h1:x ./p\n")
+	if err != nil || len(list) != 3 {
+		t.Fatalf("got %v, %v", list, err)
+	}
+	l := &lab{out: t.TempDir()}
+	for i, want := range []struct{ packages, tmp string }{
+		{"./...", "TMPDIR=" + filepath.Join(l.out, "tmp")},
+		{"./p ./q", "TMPDIR=" + filepath.Join(l.out, "tmp")},
+		{"./p", ""},
+	} {
+		env, err := list[i].environment(l)
+		packages := strings.Join(list[i].packages, " ")
+		if got := strings.Join(env, " "); err != nil || got != want.tmp || packages != want.packages {
+			t.Errorf("%s: got %q, %q, %v, want %q, %q", list[i].path, packages, got, err, want.packages, want.tmp)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(l.out, "tmp")); err != nil {
+		t.Error(err)
+	}
+}
+
 // A module is copied once, whole and writable, and only with the right sum.
 func TestFetch(t *testing.T) {
 	cached := tree(t, "go.mod: module example.com/m\n", "sub/a_test.go: package sub\n")
