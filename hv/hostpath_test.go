@@ -37,7 +37,8 @@ func TestHostFileReadOnlyChanges(t *testing.T) {
 	reads := map[hypercall.HostFileOp]bool{
 		hypercall.HostFileOpen: true, hypercall.HostFileClose: true, hypercall.HostFileRead: true,
 		hypercall.HostFileStat: true, hypercall.HostFileReaddir: true, hypercall.HostFileSync: true,
-		hypercall.HostFileReadlink: true,
+		hypercall.HostFileReadlink: true, hypercall.HostFileStatfs: true, hypercall.HostFileSeek: true,
+		hypercall.HostFileLock: true, hypercall.HostFileMap: true,
 	}
 	for op := hypercall.HostFileOp(1); op < hypercall.HostFileEnd; op++ {
 		if reads[op] {

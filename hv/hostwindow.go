@@ -310,4 +310,3 @@ func (vm *VM) giveMemory(slot int, at hypercall.GPA, mem []byte) error {
 	}
 	return vm.kvm.AddMemory(slot, at, mem)
 }
-

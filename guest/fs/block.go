@@ -81,7 +81,7 @@ func (d *block) sparse(*file, int64, bool) (int64, Errno) { return 0, EINVAL }
 
 func (d *block) resize(*file, int64) Errno { return EINVAL }
 
-func (d *block) sync(*file) Errno {
+func (d *block) sync(*file, bool) Errno {
 	if d.disk.ReadOnly() {
 		return 0
 	}

@@ -185,7 +185,7 @@ func TestDiskFile(t *testing.T) {
 		"zero across":       {fs.Fallocate(fd, zero, size-512, 1024), EINVAL},
 		"zero across, keep": {fs.Fallocate(fd, zero|keep, size-512, 1024), Errno(0)},
 		"collapse":          {fs.Fallocate(fd, 8, 0, 512), ENOTSUP},
-		"sync":              {fs.Fsync(fd), Errno(0)},
+		"sync":              {fs.Fsync(fd, false), Errno(0)},
 		"below":             {errorOf(fs.Open(AT_FDCWD, "/dev/vdb/x", O_RDONLY, 0)), ENOTDIR},
 		"other disk":        {errorOf(fs.Open(AT_FDCWD, "/dev/vdc", O_RDONLY, 0)), ENOENT},
 		"no disk":           {errorOf(New(new(fakeHost).host()).Open(AT_FDCWD, "/dev/vda", O_RDONLY, 0)), ENOENT},
@@ -209,7 +209,7 @@ func TestDiskErrors(t *testing.T) {
 	for name, c := range map[string][2]any{
 		"read":         {errorOf(fs.Pread(fd, b[:100], 5*512+7)), EIO},
 		"write":        {errorOf(fs.Pwrite(fd, b[:100], 5*512+7)), EIO},
-		"sync":         {fs.Fsync(fd), EIO},
+		"sync":         {fs.Fsync(fd, false), EIO},
 		"before it":    {valueOf(fs.Pread(fd, b[:100], 4*512)), 100},
 		"into it":      {valueOf(fs.Pread(fd, b, 4*512)), 512},
 		"write into":   {valueOf(fs.Pwrite(fd, b, 4*512)), 512},
@@ -232,7 +232,7 @@ func TestDiskReadOnly(t *testing.T) {
 		"past":    {errorOf(fs.Pwrite(fd, b, 4096)), EPERM},
 		"punch":   {fs.Fallocate(fd, FALLOC_FL_PUNCH_HOLE|FALLOC_FL_KEEP_SIZE, 0, 512), EPERM},
 		"discard": {fs.BlockDiscard(fd, 0, 512, false), EPERM},
-		"sync":    {fs.Fsync(fd), Errno(0)},
+		"sync":    {fs.Fsync(fd, false), Errno(0)},
 		"facts":   {valueOf(fs.BlockFacts(fd)), BlockFacts{4096, 512, true}},
 	} {
 		if c[0] != c[1] {

@@ -38,7 +38,7 @@ func (fs *FS) BlockFlush(fd int) Errno {
 		return e
 	}
 	defer fs.put(f)
-	return d.sync(f)
+	return d.sync(f, false)
 }
 
 // BlockDiscard is the ioctl BLKDISCARD, or with zeroes BLKZEROOUT (Linux,

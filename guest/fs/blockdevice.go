@@ -58,7 +58,7 @@ func (d BlockDevice) all(op string, move func([]byte, int64) (int, Errno), b []b
 }
 
 // Flush has the disk keep what was written.
-func (d BlockDevice) Flush() error { return failed("flush", d.block.sync(nil)) }
+func (d BlockDevice) Flush() error { return failed("flush", d.block.sync(nil, false)) }
 
 // Discard says that nobody wants the contents any more. It is a hint: of a range
 // the whole sectors, on a disk that can.

@@ -36,13 +36,15 @@ const (
 	O_NOATIME   = 0x40000
 	O_CLOEXEC   = 0x80000
 	O_PATH      = 0x200000
+	O_SYNC      = 0x100000 | O_DSYNC
 	O_TMPFILE   = 0x400000 | O_DIRECTORY
 
 	oTmpfileBit = 0x400000
+	oSyncBit    = 0x100000
 	// settable is what F_SETFL may change.
 	settable = O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME
 	// oKept is what F_GETFL shows of the flags of open.
-	oKept = O_ACCMODE | settable | O_DSYNC | O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | O_PATH | oTmpfileBit
+	oKept = O_ACCMODE | settable | O_SYNC | O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | O_PATH | oTmpfileBit
 )
 
 // Flags of the *at calls. Linux's include/uapi/linux/fcntl.h.

@@ -75,7 +75,7 @@ func (f *file) offset(own *int64) int64 {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.off
+	return f.position()
 }
 
 // moved stores where a copy ended.

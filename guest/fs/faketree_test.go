@@ -19,6 +19,8 @@ type folder struct {
 	fds   map[uint64]*os.File
 	last  uint64
 	room  int // handles it gives out at once; 0 for no limit
+
+	unmapped bool // it maps no files
 }
 
 func newFolder(t testing.TB, top string) *folder {
@@ -174,14 +176,15 @@ func (h *folder) SetTimes(r TreeRef, ns [2]int64, set [2]bool) Errno {
 			ts[i] = syscall.Timespec{Nsec: UTIME_OMIT}
 		}
 	}
-	fd, path := AT_FDCWD, uintptr(0)
+	fd, path, flags := AT_FDCWD, uintptr(0), uintptr(0)
 	if r.Handle != 0 {
 		fd = int(h.file(r.Handle).Fd())
 	} else {
+		flags = AT_SYMLINK_NOFOLLOW
 		p, _ := syscall.BytePtrFromString(h.at(r.Path))
 		path = uintptr(unsafe.Pointer(p))
 	}
-	_, _, e := syscall.Syscall6(syscall.SYS_UTIMENSAT, uintptr(fd), path, uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
+	_, _, e := syscall.Syscall6(syscall.SYS_UTIMENSAT, uintptr(fd), path, uintptr(unsafe.Pointer(&ts)), flags, 0, 0)
 	return Errno(e)
 }
 
@@ -216,9 +219,53 @@ func (h *folder) Readlink(path string) (string, Errno) {
 	return s, errno(err)
 }
 
-func (*folder) Allocate(uint64, int, int64, int64) Errno      { return ENOTSUP }
-func (*folder) Seek(uint64, int64, bool) (int64, Errno)       { return 0, ENOTSUP }
-func (*folder) Lock(uint64, TreeLock) Errno                   { return ENOTSUP }
-func (*folder) Map(uint64, uintptr, uint64, int64, int) Errno { return ENODEV }
-func (*folder) Statfs(TreeRef) (Statfs, Errno)                { return Statfs{}, ENOTSUP }
-func (*folder) Chown(TreeRef, uint32, uint32) Errno           { return EPERM }
+func (h *folder) Allocate(handle uint64, mode int, off, n int64) Errno {
+	h.count("allocate")
+	return errno(syscall.Fallocate(int(h.file(handle).Fd()), uint32(mode), off, n))
+}
+
+func (h *folder) Seek(handle uint64, off int64, hole bool) (int64, Errno) {
+	h.count("seek")
+	whence := SEEK_DATA
+	if hole {
+		whence = SEEK_HOLE
+	}
+	to, err := syscall.Seek(int(h.file(handle).Fd()), off, whence)
+	return to, errno(err)
+}
+
+func (h *folder) Lock(handle uint64, l TreeLock) Errno {
+	h.count("lock")
+	fd := int(h.file(handle).Fd())
+	if l.Whole {
+		how := map[int]int{F_RDLCK: LOCK_SH, F_WRLCK: LOCK_EX, F_UNLCK: LOCK_UN}[l.Type]
+		return errno(syscall.Flock(fd, how|LOCK_NB))
+	}
+	fl := syscall.Flock_t{Type: int16(l.Type), Start: l.Off, Len: l.N}
+	return errno(syscall.FcntlFlock(uintptr(fd), F_OFD_SETLK, &fl))
+}
+
+// Map is a real mapping of Linux's, or ENODEV for a tree that has none.
+func (h *folder) Map(handle uint64, addr uintptr, n uint64, off int64, prot int) Errno {
+	h.count("map")
+	if h.unmapped {
+		return ENODEV
+	}
+	_, _, e := syscall.Syscall6(syscall.SYS_MMAP, addr, uintptr(n), uintptr(prot),
+		syscall.MAP_SHARED|syscall.MAP_FIXED, h.file(handle).Fd(), uintptr(off))
+	return Errno(e)
+}
+
+func (h *folder) Statfs(r TreeRef) (Statfs, Errno) {
+	h.count("statfs")
+	path := h.at(r.Path)
+	if r.Handle != 0 {
+		path = h.file(r.Handle).Name()
+	}
+	var st syscall.Statfs_t
+	err := syscall.Statfs(path, &st)
+	return Statfs{Bsize: st.Bsize, Frsize: st.Frsize, Blocks: st.Blocks, Bfree: st.Bfree, Bavail: st.Bavail,
+		Files: st.Files, Ffree: st.Ffree, Namelen: st.Namelen}, errno(err)
+}
+
+func (h *folder) Chown(TreeRef, uint32, uint32) Errno { h.count("chown"); return EPERM }

@@ -16,21 +16,56 @@ func (fs *FS) Flock(fd, how int) Errno {
 	n := f.node
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	// A conversion gives the old lock up first, as on Linux.
-	n.locks.unflock(f)
-	for op != LOCK_UN && n.locks.flocked(op == LOCK_EX) {
-		if how&LOCK_NB != 0 {
-			return EAGAIN
-		}
-		n.waitLock()
+	if op == LOCK_UN {
+		n.unflock(f)
+		return 0
 	}
-	switch op {
-	case LOCK_SH:
-		n.locks.sharing = append(n.locks.sharing, f)
-	case LOCK_EX:
-		n.locks.alone = f
+	return n.flock(f, op == LOCK_EX, how&LOCK_NB == 0)
+}
+
+// flock takes the lock. The caller holds n.mu.
+func (n *inode) flock(f *file, alone, wait bool) Errno {
+	l := &n.locks
+	// A conversion gives the old lock up first, as on Linux.
+	l.unflock(f)
+	for e, ns := EAGAIN, int64(lockPauseMin); ; {
+		own := l.flocked(alone)
+		if !own {
+			e = n.flockOutside(f, alone)
+		}
+		switch {
+		case e == 0 && alone:
+			l.alone = f
+			return 0
+		case e == 0:
+			l.sharing = append(l.sharing, f)
+			return 0
+		case e != EAGAIN || !wait:
+			n.unflock(f)
+			return e
+		case own:
+			n.waitLock()
+		default:
+			n.pause(&ns)
+		}
+	}
+}
+
+// flockOutside takes the lock from those who are not in this machine.
+func (n *inode) flockOutside(f *file, alone bool) Errno {
+	if h := n.tree(); h != nil {
+		return h.lockWhole(f, alone)
 	}
 	return 0
+}
+
+// unflock gives a description's lock back, if it has one, for the outside too if it
+// was the last. The caller holds n.mu.
+func (n *inode) unflock(f *file) {
+	n.locks.unflock(f)
+	if h := n.tree(); h != nil {
+		h.giveWhole()
+	}
 }
 
 // flocked is whether another description's flock is in the way.

@@ -95,31 +95,66 @@ func (fs *FS) Lock(fd, cmd int, fl *Flock) Errno {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if cmd == F_GETLK || cmd == F_OFD_GETLK {
-		n.locks.report(w, fl)
+		n.report(f, w, fl)
 		return 0
 	}
-	return n.lock(w, fl.Type, cmd == F_SETLKW || cmd == F_OFD_SETLKW)
+	return n.lock(f, w, fl.Type, cmd == F_SETLKW || cmd == F_OFD_SETLKW)
 }
 
 // lock sets or frees a range. The caller holds n.mu.
-func (n *inode) lock(w rangeLock, typ int16, wait bool) Errno {
+func (n *inode) lock(f *file, w rangeLock, typ int16, wait bool) Errno {
 	l := &n.locks
-	for typ != F_UNLCK && l.conflict(w) != nil {
-		if !wait {
-			return EAGAIN
-		}
-		n.waitLock()
+	if typ == F_UNLCK {
+		n.unlock(w.owner, w.start, w.end)
+		return 0
 	}
-	l.clear(w.owner, w.start, w.end)
-	if typ != F_UNLCK {
-		l.ranges = append(l.ranges, w)
+	for e, ns := EAGAIN, int64(lockPauseMin); ; {
+		own := l.conflict(w) != nil
+		if !own {
+			e = n.lockOutside(f, w)
+		}
+		switch {
+		case e == 0:
+			l.clear(w.owner, w.start, w.end)
+			l.ranges = append(l.ranges, w)
+			return 0
+		case e != EAGAIN || !wait:
+			return e
+		case own:
+			n.waitLock()
+		default:
+			n.pause(&ns)
+		}
+	}
+}
+
+// lockOutside takes a range from those who are not in this machine.
+func (n *inode) lockOutside(f *file, w rangeLock) Errno {
+	if h := n.tree(); h != nil {
+		return h.lockRange(f, w)
 	}
 	return 0
 }
 
-// report is F_GETLK.
-func (l *locks) report(w rangeLock, fl *Flock) {
-	r := l.conflict(w)
+// unlock frees what an owner has of a range. The caller holds n.mu.
+func (n *inode) unlock(owner any, start, end int64) {
+	has := func(r rangeLock) bool { return r.owner == owner && r.start <= end && start <= r.end }
+	if !slices.ContainsFunc(n.locks.ranges, has) {
+		return
+	}
+	n.locks.clear(owner, start, end)
+	if h := n.tree(); h != nil {
+		h.giveRange(start, end)
+		h.settle()
+	}
+}
+
+// report is F_GETLK. Of a lock outside nothing is known but that it is there.
+func (n *inode) report(f *file, w rangeLock, fl *Flock) {
+	r := n.locks.conflict(w)
+	if h := n.tree(); r == nil && h != nil && fl.Type != F_UNLCK && h.foreignRange(f, w) {
+		r = &rangeLock{start: w.start, end: w.end, write: true}
+	}
 	if r == nil {
 		fl.Type = F_UNLCK
 		return
@@ -195,9 +230,7 @@ func (f *file) dropPosixLocks() { f.dropRanges(f.fs) }
 func (f *file) dropRanges(owner any) {
 	n := f.node
 	n.mu.Lock()
-	if len(n.locks.ranges) > 0 {
-		n.locks.clear(owner, 0, lastByte)
-	}
+	n.unlock(owner, 0, lastByte)
 	n.mu.Unlock()
 }
 
@@ -206,6 +239,6 @@ func (f *file) dropLocks() {
 	f.dropRanges(f)
 	n := f.node
 	n.mu.Lock()
-	n.locks.unflock(f)
+	n.unflock(f)
 	n.mu.Unlock()
 }

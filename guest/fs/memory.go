@@ -25,7 +25,7 @@ func (n *inMemory) readlink() (string, Errno) {
 	return n.target, 0
 }
 
-func (n *inMemory) statfs() Statfs {
+func (n *inMemory) statfs(*file) (Statfs, Errno) {
 	fs := n.fs
 	total := uint64(fs.space.limit / pageSize)
 	free := total - min(total, uint64(fs.space.pages.Load()))
@@ -34,7 +34,7 @@ func (n *inMemory) statfs() Statfs {
 		Type: tmpfsMagic, Bsize: pageSize, Blocks: total, Bfree: free, Bavail: free,
 		Files: files, Ffree: files - min(files, fs.inos.Load()),
 		Fsid: [2]int32{int32(n.dev)}, Namelen: NAME_MAX, Frsize: pageSize, Flags: 0x20,
-	}
+	}, 0
 }
 
 func (n *inMemory) open(f *file, flags uint32) (e Errno) {
@@ -132,7 +132,7 @@ func (n *inMemory) allocate(_ *file, mode int, off, end int64) Errno {
 }
 
 // sync has nothing to do: there is nothing below memory.
-func (n *inMemory) sync(*file) Errno { return 0 }
+func (n *inMemory) sync(*file, bool) Errno { return 0 }
 
 func (n *inMemory) setPerm(_ *file, perm uint32) Errno {
 	now := n.fs.host.Now()

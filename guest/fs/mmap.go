@@ -27,10 +27,14 @@ func (fs *FS) Map(fd int, addr uintptr, length uint64, off int64, prot int) Errn
 	}
 	defer fs.put(f)
 	n := f.node
+	add := n.mapIn
+	if h := n.tree(); h != nil {
+		add = h.mapIn
+	}
 	switch {
 	case !f.readable() || prot&protWrite != 0 && !f.writable():
 		return EACCES
-	case !n.isReg() || n.text != nil || fs.host.Pages == nil || n.body != body((*inMemory)(n)):
+	case !n.isReg() || n.text != nil || fs.host.Pages == nil || n.tree() == nil && n.body != body((*inMemory)(n)):
 		return ENODEV
 	case off < 0 || length > MaxFile || off > MaxFile-int64(length):
 		return EOVERFLOW
@@ -38,7 +42,7 @@ func (fs *FS) Map(fd int, addr uintptr, length uint64, off int64, prot int) Errn
 	fs.maps.mu.Lock()
 	defer fs.maps.mu.Unlock()
 	m := &mapping{n, addr, off / pageSize, pagesOf(int64(length)), prot, f}
-	if e := n.mapIn(m); e != 0 {
+	if e := add(m); e != 0 {
 		return e
 	}
 	if !slices.Contains(fs.maps.nodes, n) {
@@ -47,9 +51,9 @@ func (fs *FS) Map(fd int, addr uintptr, length uint64, off int64, prot int) Errn
 	return 0
 }
 
-// CopyMapped is whether a shared mapping of a descriptor is a copy of the file
-// as it is now: of the host's files, and only where neither the mapping nor the
-// descriptor can tell the difference by writing. [FS.Map] refuses the others.
+// CopyMapped is whether a shared mapping that [FS.Map] refuses may be a copy of the
+// file as it is now: of a tree's files, and only where neither the mapping nor the
+// descriptor can tell the difference by writing.
 func (fs *FS) CopyMapped(fd, prot int) bool {
 	f, e := fs.getIO(fd)
 	if e != 0 {
@@ -77,8 +81,32 @@ func (n *inode) mapIn(m *mapping) Errno {
 	return 0
 }
 
-// shown is how many pages the file has to show. The caller holds n.mu.
-func (n *inode) shown() int64 { return pagesOf(n.data.size) }
+// mapIn has the tree show the file itself. A tree that cannot says ENODEV. The
+// mapping keeps the description open, as on Linux, since msync needs it.
+func (h *treeNode) mapIn(m *mapping) Errno {
+	if e := h.m.Files.Map(m.file.handle, m.addr, uint64(m.n)*pageSize, m.first*pageSize, m.prot); e != 0 {
+		return e
+	}
+	n := h.n
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.data.share == nil {
+		n.data.share = &share{pages: n.fs.host.Pages, outside: true}
+	}
+	n.data.share.add(m)
+	m.file.refs.Add(1)
+	n.opens++
+	return 0
+}
+
+// shown is how many pages the file has to show: those of a tree look for
+// themselves. The caller holds n.mu.
+func (n *inode) shown() int64 {
+	if n.data.share != nil && n.data.share.outside {
+		return MaxFile / pageSize
+	}
+	return pagesOf(n.data.size)
+}
 
 // MayMap is whether a descriptor can be mapped privately.
 func (fs *FS) MayMap(fd int) Errno {
@@ -112,6 +140,10 @@ func (fs *FS) Unmap(addr uintptr, length uint64) {
 func (fs *FS) Protect(addr uintptr, length uint64, prot int) (bool, Errno) {
 	var fail Errno
 	found := fs.eachMapped(addr, length, func(s *share, m *mapping) {
+		if prot&protWrite != 0 && !m.file.writable() {
+			fail = EACCES
+			return
+		}
 		m.prot = prot
 		// Only what the file has is mapped.
 		n := min(m.n, m.node.shown()-m.first)
@@ -133,6 +165,12 @@ func (fs *FS) Shared(addr uintptr, length uint64) bool {
 // eachMapped calls do for every mapping in a range, cut at its edges, and is
 // true when there was one.
 func (fs *FS) eachMapped(addr uintptr, length uint64, do func(*share, *mapping)) bool {
+	var ended []*file
+	defer func() { // without the locks
+		for _, f := range ended {
+			fs.put(f)
+		}
+	}()
 	fs.maps.mu.Lock()
 	defer fs.maps.mu.Unlock()
 	end := addr + uintptr(length+pageSize-1)&^(pageSize-1)
@@ -153,6 +191,7 @@ func (fs *FS) eachMapped(addr uintptr, length uint64, do func(*share, *mapping))
 		}
 		// A mapping cut in two holds the inode twice.
 		n.opens += len(s.maps) - before
+		ended, s.ended = append(ended, s.ended...), nil
 		if len(s.maps) > 0 {
 			return false
 		}
@@ -172,6 +211,9 @@ func (s *share) split(addr uintptr) {
 	if k := int64(addr-m.addr) / pageSize; k < m.n {
 		s.maps = slices.Insert(s.maps, i, &mapping{m.node, addr, m.first + k, m.n - k, m.prot, m.file})
 		m.n = k
+		if s.outside {
+			m.file.refs.Add(1)
+		}
 	}
 }
 
@@ -192,4 +234,53 @@ func (s *share) add(m *mapping) { s.maps = slices.Insert(s.maps, s.from(m.addr),
 func (s *share) drop(m *mapping) {
 	i := s.from(m.addr)
 	s.maps = slices.Delete(s.maps, i, i+1)
+	if s.outside {
+		s.ended = append(s.ended, m.file)
+	}
+}
+
+// Flags of msync. Linux's include/uapi/asm-generic/mman-common.h.
+const (
+	msAsync      = 1
+	msInvalidate = 2
+	msSync       = 4
+)
+
+// Msync has what was written to shared mappings of a tree's files stay. Mappings
+// of files in memory are the file.
+func (fs *FS) Msync(addr uintptr, length uint64, flags int) (fail Errno) {
+	switch {
+	case addr%pageSize != 0, flags&^(msAsync|msInvalidate|msSync) != 0, flags&(msAsync|msSync) == msAsync|msSync:
+		return EINVAL
+	case flags&msSync == 0:
+		return 0
+	}
+	for _, f := range fs.mappedFiles(addr, length) {
+		if e := f.node.body.sync(f, true); e != 0 {
+			fail = e
+		}
+		fs.put(f)
+	}
+	return fail
+}
+
+// mappedFiles is one description, held, of each tree's file in a range.
+func (fs *FS) mappedFiles(addr uintptr, length uint64) (files []*file) {
+	fs.maps.mu.Lock()
+	defer fs.maps.mu.Unlock()
+	for _, n := range fs.maps.nodes {
+		n.mu.Lock()
+		if s := n.data.share; s.outside {
+			i := max(s.from(addr), 1) - 1 // the one before may reach into it
+			for _, m := range s.maps[i:] {
+				if m.addr < addr+uintptr(length) && addr < m.addr+uintptr(m.n)*pageSize {
+					m.file.refs.Add(1)
+					files = append(files, m.file)
+					break
+				}
+			}
+		}
+		n.mu.Unlock()
+	}
+	return files
 }

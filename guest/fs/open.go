@@ -10,7 +10,7 @@ type How struct {
 // openFlags are the flags that openat2 accepts; open ignores unknown ones.
 const openFlags = O_ACCMODE | O_CREAT | O_EXCL | 0x100 | O_TRUNC | O_APPEND | O_NONBLOCK |
 	O_DSYNC | 0x2000 | O_DIRECT | O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | O_NOATIME |
-	O_CLOEXEC | 0x100000 | O_PATH | oTmpfileBit
+	O_CLOEXEC | oSyncBit | O_PATH | oTmpfileBit
 
 // Open opens path for a new descriptor.
 func (fs *FS) Open(dirfd int, path string, flags int, mode uint32) (int, Errno) {

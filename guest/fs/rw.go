@@ -67,7 +67,7 @@ func (f *file) read(b []byte) (int, Errno) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	n, e := f.readAt(b, f.off)
+	n, e := f.readAt(b, f.position())
 	f.off += int64(n)
 	return n, e
 }
@@ -97,7 +97,11 @@ func (f *file) write(b []byte) (int, Errno) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	n, end, e := f.writeAt(b, f.off)
+	off := f.off
+	if !f.has(O_APPEND) {
+		off = f.position()
+	}
+	n, end, e := f.writeAt(b, off)
 	if n > 0 {
 		f.off = end
 	}
@@ -155,7 +159,7 @@ func (f *file) target(off int64, whence int) (int64, Errno) {
 	switch whence {
 	case SEEK_SET:
 	case SEEK_CUR:
-		from = f.off
+		from = f.position()
 	case SEEK_END:
 		from = f.size()
 	case SEEK_DATA, SEEK_HOLE:
@@ -171,6 +175,17 @@ func (f *file) target(off int64, whence int) (int64, Errno) {
 		return 0, EINVAL
 	}
 	return to, 0
+}
+
+// atEnd is the offset after a write to the end, wherever that is.
+const atEnd = -1
+
+// position is the offset. The caller holds f.mu.
+func (f *file) position() int64 {
+	if f.off == atEnd {
+		f.off = f.size()
+	}
+	return f.off
 }
 
 // size is what SEEK_END counts from.
@@ -194,8 +209,8 @@ func (f *file) sparse(off int64, data bool) (int64, Errno) {
 	return f.node.body.sparse(f, off, data)
 }
 
-// Fsync sees to it that what was written stays.
-func (fs *FS) Fsync(fd int) Errno {
+// Fsync sees to it that what was written stays; dataOnly is fdatasync.
+func (fs *FS) Fsync(fd int, dataOnly bool) Errno {
 	f, e := fs.getIO(fd)
 	if e != 0 {
 		return e
@@ -204,5 +219,5 @@ func (fs *FS) Fsync(fd int) Errno {
 	if f.stream != nil {
 		return EINVAL
 	}
-	return f.node.body.sync(f)
+	return f.node.body.sync(f, dataOnly)
 }

@@ -13,6 +13,11 @@ type share struct {
 	spare  []*page    // given back by truncate
 	maps   []*mapping // by address
 	quiet  bool       // show is called once for many pages
+
+	// outside: a tree shows the file itself, so there are only maps, each with a
+	// reference to its file. ended are the files of those that were dropped.
+	outside bool
+	ended   []*file
 }
 
 // arena is a run of pages that the file got from Pages.

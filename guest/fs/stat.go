@@ -154,7 +154,7 @@ func (fs *FS) StatfsAt(path string) (Statfs, Errno) {
 	if e != 0 {
 		return Statfs{}, e
 	}
-	return n.body.statfs(), 0
+	return n.body.statfs(nil)
 }
 
 // Fstatfs describes the file system of an open file.
@@ -164,7 +164,7 @@ func (fs *FS) Fstatfs(fd int) (Statfs, Errno) {
 		return Statfs{}, e
 	}
 	defer fs.put(f)
-	return f.node.body.statfs(), 0
+	return f.node.body.statfs(f)
 }
 
 // Access checks permissions: for root everything but the execution of a file

@@ -14,6 +14,9 @@ type treeNode struct {
 
 	// Guarded by n.mu, as of the last refresh.
 	size, blocks int64
+
+	// Guarded by n.mu: what the inode's locks are outside.
+	ranges, whole outerLock
 }
 
 // ref is how the host is asked about the file.
@@ -85,18 +88,17 @@ func (h *treeNode) readlink() (string, Errno) {
 	return h.m.Files.Readlink(r.Path)
 }
 
-// statfs makes numbers up, but for what the host would say if asked: it is not.
-func (h *treeNode) statfs() Statfs {
-	const blocks, files = 1 << 28, 1 << 24
-	st := Statfs{
-		Type: v9fsMagic, Bsize: pageSize, Blocks: blocks, Bfree: blocks / 2, Bavail: blocks / 2,
-		Files: files, Ffree: files / 2,
-		Fsid: [2]int32{int32(h.m.dev)}, Namelen: NAME_MAX, Frsize: pageSize, Flags: 0x20,
+func (h *treeNode) statfs(f *file) (Statfs, Errno) {
+	r, e := h.ref(f)
+	if e != 0 {
+		return Statfs{}, e
 	}
+	st, e := h.m.Files.Statfs(r)
+	st.Type, st.Fsid, st.Flags = v9fsMagic, [2]int32{int32(h.m.dev)}, 0x20 // ST_VALID
 	if !h.m.Writable {
 		st.Flags |= 1 // ST_RDONLY
 	}
-	return st
+	return st, e
 }
 
 // open opens the file unless the walk to it has.
@@ -146,7 +148,9 @@ func (h *treeNode) close(f *file) {
 	h.m.mu.Lock()
 	h.disuse()
 	h.m.mu.Unlock()
-	h.m.Files.Close(f.handle)
+	if !h.keepForLocks(f.handle) {
+		h.m.Files.Close(f.handle)
+	}
 	f.handle = 0
 }
 
@@ -159,22 +163,38 @@ func (h *treeNode) readAt(f *file, b []byte, off int64) (int, Errno) {
 
 // writeAt leaves it to the host to find the end where the file was opened to
 // append, so that what others append meanwhile stays whole.
+//
+// O_SYNC and O_DSYNC are kept here: a tree has one way to sync.
 func (h *treeNode) writeAt(f *file, b []byte, off int64) (int, int64, Errno) {
-	if f.has(O_APPEND) && !f.appends {
+	switch {
+	case f.appends:
+		off = 0 // which is not looked at
+	case f.has(O_APPEND):
 		off = f.size()
 	}
 	n, e := h.m.Files.Write(f.handle, b, off)
-	if f.appends && n > 0 {
-		return n, f.size(), e
+	if n > 0 && f.has(O_DSYNC) {
+		if e := h.m.Files.Sync(f.handle, !f.has(oSyncBit)); e != 0 {
+			return 0, off, e
+		}
+	}
+	if f.appends {
+		return n, atEnd, e
 	}
 	return n, off + int64(n), e
 }
 
-// sparse knows no holes but the one at the end.
+// sparse knows no holes but the one at the end where the tree knows none.
 func (h *treeNode) sparse(f *file, off int64, data bool) (int64, Errno) {
+	if off < 0 {
+		return 0, ENXIO
+	}
+	if at, e := h.m.Files.Seek(f.handle, off, !data); e != ENOTSUP {
+		return at, e
+	}
 	size := f.size()
 	switch {
-	case off < 0 || off >= size:
+	case off >= size:
 		return 0, ENXIO
 	case data:
 		return off, 0
@@ -198,26 +218,21 @@ func (h *treeNode) resize(f *file, size int64) Errno {
 	return h.m.Files.Truncate(handle, size)
 }
 
-// allocate can grow a file, which is all that most ask for.
-func (h *treeNode) allocate(f *file, mode int, _, end int64) Errno {
+func (h *treeNode) allocate(f *file, mode int, off, end int64) Errno {
 	switch mode {
-	case FALLOC_FL_KEEP_SIZE:
-		return 0
-	case 0:
-		if end <= f.size() {
-			return 0
-		}
-		return h.m.Files.Truncate(f.handle, end)
+	case 0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		FALLOC_FL_ZERO_RANGE, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE:
+		return h.m.Files.Allocate(f.handle, mode, off, end-off)
 	}
 	return ENOTSUP
 }
 
-func (h *treeNode) sync(f *file) Errno {
+func (h *treeNode) sync(f *file, dataOnly bool) Errno {
 	// The handle of a directory that was read is closed.
 	if e := h.open(f, O_RDONLY); e != 0 {
 		return e
 	}
-	return h.m.Files.Sync(f.handle, false)
+	return h.m.Files.Sync(f.handle, dataOnly)
 }
 
 func (h *treeNode) setPerm(f *file, perm uint32) Errno {
@@ -231,26 +246,28 @@ func (h *treeNode) setPerm(f *file, perm uint32) Errno {
 	return h.m.Files.Chmod(r, perm)
 }
 
-// setOwner can change nothing: the files are the host's user's.
-func (h *treeNode) setOwner(_ *file, uid, gid uint32) Errno {
+// setOwner asks only for what changes: a folder of the host's refuses all.
+func (h *treeNode) setOwner(f *file, uid, gid uint32) Errno {
 	if e := h.fixed(); e != 0 {
 		return e
 	}
 	const same = ^uint32(0)
 	h.n.mu.Lock()
-	defer h.n.mu.Unlock()
-	if uid != same && uid != h.n.uid || gid != same && gid != h.n.gid {
-		return EPERM
+	stays := (uid == same || uid == h.n.uid) && (gid == same || gid == h.n.gid)
+	h.n.mu.Unlock()
+	if stays {
+		return 0
 	}
-	return 0
+	r, e := h.ref(f)
+	if e != 0 {
+		return e
+	}
+	return h.m.Files.Chown(r, uid, gid)
 }
 
 func (h *treeNode) setTimes(f *file, ns [2]int64, set [2]bool) Errno {
 	if e := h.fixed(); e != 0 {
 		return e
-	}
-	if h.n.isLink() {
-		return ENOTSUP // the contract has no way to name a link itself
 	}
 	r, e := h.ref(f)
 	if e != 0 {

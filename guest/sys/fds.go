@@ -26,7 +26,7 @@ func fdCall(trap uintptr, a *args) (int, fs.Errno, bool) {
 	case sys_fallocate:
 		return done(files().Fallocate(a.int(0), a.int(1), a.i64(2), a.i64(3)))
 	case sys_fsync, sys_fdatasync, sys_syncfs, sys_sync_file_range:
-		return done(files().Fsync(a.int(0)))
+		return done(files().Fsync(a.int(0), trap == sys_fdatasync))
 	case sys_fadvise64:
 		_, e := files().Fstat(a.int(0))
 		return done(e)

@@ -33,6 +33,7 @@ type hostCall struct {
 	args  hypercall.HostFileArgs
 	attr  hypercall.HostFileAttr
 	times hypercall.HostFileTimes
+	room  hypercall.HostFileFS
 	buf   []byte // bufLen bytes once needed
 
 	// What args names by number is kept alive here.
@@ -275,6 +276,7 @@ func (s hostFiles) SetTimes(r fs.TreeRef, ns [2]int64, set [2]bool) fs.Errno {
 		}
 	}
 	c := s.begin(hypercall.HostFileSetTimes).ref(r)
+	c.args.Flags = hypercall.HostFileNOFOLLOW
 	c.times = hypercall.HostFileTimes{ATime: ns[0], MTime: ns[1]}
 	c.args.Buf, c.args.BufLen = gva(unsafe.Pointer(&c.times)), uint64(unsafe.Sizeof(c.times))
 	return c.end()
@@ -311,9 +313,60 @@ func (s hostFiles) Readlink(path string) (string, fs.Errno) {
 	return string(c.buf[:min(n, bufLen)]), e
 }
 
-func (hostFiles) Allocate(uint64, int, int64, int64) fs.Errno      { return fs.ENOTSUP }
-func (hostFiles) Seek(uint64, int64, bool) (int64, fs.Errno)       { return 0, fs.ENOTSUP }
-func (hostFiles) Lock(uint64, fs.TreeLock) fs.Errno                { return fs.ENOTSUP }
-func (hostFiles) Map(uint64, uintptr, uint64, int64, int) fs.Errno { return fs.ENODEV }
-func (hostFiles) Statfs(fs.TreeRef) (fs.Statfs, fs.Errno)          { return fs.Statfs{}, fs.ENOTSUP }
-func (hostFiles) Chown(fs.TreeRef, uint32, uint32) fs.Errno        { return fs.EPERM }
+// Allocate's modes are Linux's on both sides.
+func (s hostFiles) Allocate(handle uint64, mode int, off, n int64) fs.Errno {
+	c := s.begin(hypercall.HostFileAllocate).ref(fs.TreeRef{Handle: handle})
+	c.args.Flags, c.args.Offset, c.args.Length = uint32(mode), off, uint64(n)
+	return c.end()
+}
+
+func (s hostFiles) Seek(handle uint64, off int64, hole bool) (int64, fs.Errno) {
+	c := s.begin(hypercall.HostFileSeek).ref(fs.TreeRef{Handle: handle})
+	if c.args.Offset = off; hole {
+		c.args.Flags = hypercall.HostFileHole
+	}
+	at, e := c.ask()
+	c.done()
+	return int64(at), e
+}
+
+func (s hostFiles) Lock(handle uint64, l fs.TreeLock) fs.Errno {
+	c := s.begin(hypercall.HostFileLock).ref(fs.TreeRef{Handle: handle})
+	c.args.Offset, c.args.Length = l.Off, uint64(l.N)
+	switch l.Type {
+	case fs.F_RDLCK:
+		c.args.Flags = hypercall.HostFileLockShared
+	case fs.F_WRLCK:
+		c.args.Flags = hypercall.HostFileLockExclusive
+	default:
+		c.args.Flags = hypercall.HostFileUnlock
+	}
+	if l.Whole {
+		c.args.Flags |= hypercall.HostFileLockWhole
+	}
+	return c.end()
+}
+
+func (s hostFiles) Map(handle uint64, addr uintptr, n uint64, off int64, prot int) fs.Errno {
+	c := s.begin(hypercall.HostFileMap).ref(fs.TreeRef{Handle: handle})
+	c.args.Buf, c.args.Length, c.args.Offset = hypercall.GVA(addr), n, off
+	c.args.Flags = uint32(mapFlags(prot))
+	return c.end()
+}
+
+func (s hostFiles) Statfs(r fs.TreeRef) (fs.Statfs, fs.Errno) {
+	c := s.begin(hypercall.HostFileStatfs).ref(r)
+	defer c.done()
+	c.args.Buf, c.args.BufLen = gva(unsafe.Pointer(&c.room)), uint64(unsafe.Sizeof(c.room))
+	if _, e := c.ask(); e != 0 {
+		return fs.Statfs{}, e
+	}
+	f := &c.room
+	return fs.Statfs{
+		Bsize: int64(f.BlockSize), Frsize: int64(f.BlockSize), Namelen: int64(f.NameMax),
+		Blocks: f.Blocks, Bfree: f.BlocksFree, Bavail: f.BlocksAvail, Files: f.Files, Ffree: f.FilesFree,
+	}, 0
+}
+
+// Chown is refused: the files are the host's user's.
+func (hostFiles) Chown(fs.TreeRef, uint32, uint32) fs.Errno { return fs.EPERM }

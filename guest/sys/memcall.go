@@ -39,7 +39,7 @@ func memoryCall(trap uintptr, a *args) (int, fs.Errno, bool) {
 		}
 		return gave(gate(trap, a))
 	case sys_msync:
-		return done(0) // a mapping is the file
+		return done(files().Msync(a.v[0], uint64(a.v[1]), a.int(2)))
 	case sys_mincore:
 		return gave(gatePointers(trap, a))
 	case sys_mremap, sys_brk:
@@ -68,10 +68,11 @@ func mmap(a *args) (int, fs.Errno) {
 	case mapPrivate:
 		return mapCopy(a)
 	case mapShared, mapSharedValidate:
-		if files().CopyMapped(a.int(4), int(a.v[2])) {
+		addr, e := mapFile(a)
+		if e == fs.ENODEV && files().CopyMapped(a.int(4), int(a.v[2])) {
 			return mapCopy(a)
 		}
-		return mapFile(a)
+		return addr, e
 	}
 	return 0, fs.EINVAL
 }
@@ -124,7 +125,7 @@ func mapCopy(a *args) (int, fs.Errno) {
 }
 
 // mapFile is a shared mapping: a reserved range in which the file system shows
-// the file's own pages.
+// the file's own pages, or the host the file.
 func mapFile(a *args) (int, fs.Errno) {
 	addr, e := reserve(a, 0)
 	if e != 0 {
