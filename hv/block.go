@@ -208,10 +208,22 @@ func (b *blocks) failure() error {
 	return nil
 }
 
-// blockCounters are what Stats tells.
+// blockCounters are what BlockStats tells.
 type blockCounters struct {
-	requests, inline, waited, events, late, polls atomic.Uint64
-	bells, readBytes, writtenBytes                atomic.Uint64
+	requests, inline, waited, done, events, late atomic.Uint64
+	bells, polls, readBytes, writtenBytes        atomic.Uint64
+}
+
+func (b *blocks) stats() BlockStats {
+	if b == nil {
+		return BlockStats{}
+	}
+	c := &b.count
+	return BlockStats{
+		Requests: c.requests.Load(), Inline: c.inline.Load(), Waited: c.waited.Load(), Completions: c.done.Load(),
+		ReadBytes: c.readBytes.Load(), WrittenBytes: c.writtenBytes.Load(),
+		Doorbells: c.bells.Load(), Polls: c.polls.Load(), Events: c.events.Load(), LateEvents: c.late.Load(),
+	}
 }
 
 // pool is a bounded number of goroutines for what has to wait for the host.

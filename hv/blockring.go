@@ -30,7 +30,7 @@ type blockRing struct {
 	late atomic.Uint64
 	upTo uint32
 
-	slowUntil atomic.Uint64 // TSC until which writes go to the pool
+	pace pace // of writes
 }
 
 func newBlockRing(number int, shared *hypercall.BlockRing, b disk.Backend) *blockRing {

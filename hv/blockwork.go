@@ -71,16 +71,19 @@ func (b *blocks) run() {
 func (b *blocks) serveAwake() (more bool) {
 	b.awake.Store(true)
 	b.setPolling(b.spin > 0)
-	last := rdtsc()
+	idle, last := uint64(0), rdtsc()
 	for !b.closed.Load() {
 		n := b.serve(byWorker)
 		now := rdtsc()
 		waits := b.tellLate(now, false)
+		// A long turn is one in which the host ran something else.
+		idle += min(now-last, b.spin/8)
+		last = now
 		switch {
 		case n > 0:
-			last = now
+			idle = 0
 			continue
-		case !waits && now-last >= b.spin:
+		case !waits && idle >= b.spin:
 			return b.sleep()
 		}
 		b.count.polls.Add(1)
@@ -134,10 +137,13 @@ func (b *blocks) serve(who server) (n int) {
 				break
 			}
 			n++
+			b.count.requests.Add(1)
+			if who == byVCPU {
+				b.count.inline.Add(1)
+			}
 			b.start(j, who)
 		}
 	}
-	b.count.requests.Add(uint64(n))
 	return n
 }
 
@@ -148,7 +154,7 @@ func (b *blocks) serveBlocked() {
 		return
 	}
 	for {
-		b.count.inline.Add(uint64(b.serve(byVCPU)))
+		b.serve(byVCPU)
 		b.tellLate(0, true)
 		if b.awake.Load() || !b.arm() {
 			return
@@ -182,9 +188,10 @@ func (b *blocks) start(j *blockJob, who server) {
 		b.complete(j, failed(s), who)
 		return
 	}
+	b.countBytes(&j.req)
 	switch {
 	case j.req.Op == hypercall.BlockRead:
-	case j.req.Op == hypercall.BlockWrite && rdtsc() >= j.ring.slowUntil.Load():
+	case j.req.Op == hypercall.BlockWrite && !j.ring.pace.slow(rdtsc()):
 	default:
 		b.later(j)
 		return
@@ -195,14 +202,48 @@ func (b *blocks) start(j *blockJob, who server) {
 		b.later(j)
 		return
 	}
-	if now := rdtsc(); j.req.Op == hypercall.BlockWrite && now-began >= b.slow {
-		j.ring.slowUntil.Store(now + slowFor*b.slow)
+	if j.req.Op == hypercall.BlockWrite {
+		j.ring.pace.note(began, rdtsc(), b.slow)
 	}
 	b.complete(j, result, who)
 }
 
-// slowFor is for how many times slowWrite writes are taken to be slow after one was.
-const slowFor = 100
+func (b *blocks) countBytes(q *hypercall.BlockRequest) {
+	switch q.Op {
+	case hypercall.BlockRead:
+		b.count.readBytes.Add(q.Length)
+	case hypercall.BlockWrite:
+		b.count.writtenBytes.Add(q.Length)
+	}
+}
+
+// pace knows whether writes only copy into the host's memory, as they mostly do.
+type pace struct {
+	credit atomic.Int32  // writes that have to pass until one slow write is forgiven
+	until  atomic.Uint64 // TSC until which they are taken to be slow
+}
+
+const (
+	// slowTwice is among how many writes two slow ones mean that it was not only
+	// the host that ran something else for a moment.
+	slowTwice = 16
+	// slowFor is for how many times slowWrite writes are then taken to be slow.
+	slowFor = 50
+)
+
+func (p *pace) slow(now uint64) bool { return now < p.until.Load() }
+
+func (p *pace) note(began, now, slow uint64) {
+	switch left := p.credit.Load(); {
+	case now-began < slow && left > 0:
+		p.credit.Add(-1)
+	case now-began < slow:
+	case left > 0:
+		p.until.Store(now + slowFor*slow)
+	default:
+		p.credit.Store(slowTwice)
+	}
+}
 
 // wouldBlock is a result that no guest sees.
 const wouldBlock = 1
@@ -213,10 +254,8 @@ func (b *blocks) perform(j *blockJob, nowait bool) int64 {
 	off, n := int64(q.Offset), int64(q.Length)
 	switch q.Op {
 	case hypercall.BlockRead:
-		b.count.readBytes.Add(q.Length)
 		return blockResult(b.read(j, nowait))
 	case hypercall.BlockWrite:
-		b.count.writtenBytes.Add(q.Length)
 		return blockResult(back.WriteAt(j.pieces, off))
 	case hypercall.BlockFlush:
 		return blockResult(back.Flush())
@@ -283,6 +322,7 @@ func blockResult(err error) int64 {
 // complete answers a request, and tells the guest where it wants that.
 func (b *blocks) complete(j *blockJob, result int64, who server) {
 	b.tables.unpin(j)
+	b.count.done.Add(1)
 	r := j.ring
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -20,6 +20,7 @@ type Stats struct {
 	Backend string `json:"backend"` // the kernel module behind /dev/kvm
 
 	Exits  ExitStats           `json:"exits"`
+	Block  BlockStats          `json:"block"`
 	KVM    map[string][]uint64 `json:"kvm,omitempty"` // the kernel's own, unaltered
 	TimeNS TimeStats           `json:"time_ns"`
 	Memory MemoryStats         `json:"memory"`
@@ -34,6 +35,21 @@ type ExitStats struct {
 	ByReason   map[string]uint64 `json:"by_reason"`              // sums to Total
 	HandlerNS  map[string]uint64 `json:"handler_ns"`             // time spent answering, by reason
 	Multicall  map[string]uint64 `json:"in_multicall,omitempty"` // calls inside multicalls: no exits
+}
+
+// BlockStats count what the disks' rings have seen; all are 0 without disks, and in
+// trap mode.
+type BlockStats struct {
+	Requests     uint64 `json:"requests"`      // taken from the rings
+	Inline       uint64 `json:"inline"`        // of these, when the guest blocked
+	Waited       uint64 `json:"waited"`        // of these, left to the pool
+	Completions  uint64 `json:"completions"`   // answers
+	ReadBytes    uint64 `json:"read_bytes"`    // that were asked for
+	WrittenBytes uint64 `json:"written_bytes"` // likewise
+	Doorbells    uint64 `json:"doorbells"`     // that have woken the worker
+	Polls        uint64 `json:"polls"`         // looks of the worker's that found nothing
+	Events       uint64 `json:"events"`        // raised for answers
+	LateEvents   uint64 `json:"late_events"`   // of these, after a guest that ran was given time
 }
 
 // TimeStats are durations in ns.
@@ -150,6 +166,7 @@ func (c *counters) finish(vm *VM, exit Exit, err error) {
 		ToMain: c.toMain.Nanoseconds(), Total: (c.create + c.load + c.run).Nanoseconds(),
 	}
 	s.ExitCode = exitCode(exit, err)
+	s.Block = vm.block.stats()
 	s.Memory.Guest = vm.cfg.Memory
 	if vm.cfg.CollectKVMStats {
 		s.KVM = vm.cpu.hw.KernelStats()
