@@ -39,7 +39,7 @@ type Config struct {
 	Shares []Share
 
 	// Disks are shown as /dev/vda, /dev/vdb and so on. In trap mode they are ATA
-	// disks, and four at the most.
+	// disks, two on each of two channels, in this order, and so four at the most.
 	Disks []Disk
 
 	// CollectKVMStats reads the kernel's own statistics when the machine ends.

@@ -24,6 +24,7 @@ const (
 	irqCOM1  = 4
 	irqRTC   = 8
 	irqDisk  = 14
+	irqDisk2 = 15
 )
 
 func newPC(vm *VM) *pc {
@@ -41,8 +42,9 @@ func newPC(vm *VM) *pc {
 		Control: p.control,
 	}
 	p.bus.COM2.SendOnly()
-	if len(vm.cfg.Disks) > 0 {
-		p.bus.ATA = device.NewATA(pic.Line(irqDisk), ataDisk{vm.cfg.Disks[0].Backend})
+	p.bus.ATA = newChannel(pic.Line(irqDisk), vm.cfg.Disks)
+	if len(vm.cfg.Disks) > 2 {
+		p.bus.ATA2 = newChannel(pic.Line(irqDisk2), vm.cfg.Disks[2:])
 	}
 	return p
 }

@@ -11,8 +11,7 @@ type Disk interface {
 	Sync() error
 }
 
-// ATA is the primary channel of a PC with one disk, device 0, by programmed I/O:
-// ATA/ATAPI-6 (T13/1410D), 28-bit and 48-bit addresses, no DMA, no packets, no
+// ATA is one device of a [Channel], by programmed I/O: ATA/ATAPI-6 (T13/1410D), 28-bit and 48-bit addresses, no DMA, no packets, no
 // CHS addresses. Transfers with the host are done within the access that asks
 // for them, so the device is never seen busy but while it is reset.
 //
@@ -21,7 +20,9 @@ type Disk interface {
 // aborted; after a flush has failed none ever succeeds.
 type ATA struct {
 	irq     Line
-	level   bool // of irq, last told
+	number  uint8 // deviceTwo for device 1, else 0
+	mate    bool  // there is a device 1 beside device 0
+	level   bool  // of irq, last told
 	disk    Disk
 	sectors uint64
 
@@ -90,8 +91,8 @@ type command struct {
 	block int  // sectors an interrupt
 }
 
-// NewATA makes one. The size of the disk is asked for once.
-func NewATA(irq Line, disk Disk) *ATA {
+// newDevice makes one. The size of the disk is asked for once.
+func newDevice(irq Line, disk Disk) *ATA {
 	a := &ATA{irq: irq, disk: disk, sectors: uint64(max(disk.Size(), 0)) / sectorSize}
 	a.reset()
 	return a
@@ -109,11 +110,11 @@ func (a *ATA) reset() {
 
 func (a *ATA) signature() {
 	a.count.now, a.low.now, a.mid.now, a.high.now = 1, 1, 0, 0
-	a.failure = 1 // device 0 passed its diagnostics; there is no device 1
+	a.failure = 1 // it passed its diagnostics, and so did a device 1
 }
 
-// absent reports whether the device that is selected is not there.
-func (a *ATA) absent() bool { return a.device&deviceTwo != 0 }
+// absent reports whether the other device is selected.
+func (a *ATA) absent() bool { return a.device&deviceTwo != a.number }
 
 // settle brings INTRQ up to date. A device that is not selected, or told not to,
 // does not drive it.

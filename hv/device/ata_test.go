@@ -66,8 +66,9 @@ func newATA(t *testing.T) *testATA { return withDisk(t, newDisk(40)) }
 
 func withDisk(t *testing.T, d *testDisk) *testATA {
 	a := &testATA{T: t, disk: d}
-	a.ATA = NewATA(a.irq.set, d)
-	a.bus = &Bus{ATA: a.ATA}
+	c := NewChannel(a.irq.set, d)
+	a.ATA = c.devices[0]
+	a.bus = &Bus{ATA: c}
 	return a
 }
 

@@ -60,6 +60,7 @@ func (a *ATA) simple(code uint8) {
 		a.signature()
 		a.device = 0
 		a.finish(0, a.failure)
+		a.pending = a.number == 0 // which speaks for both
 	case cmdFlush, cmdFlushExt:
 		a.flush()
 	case cmdSetMultiple:

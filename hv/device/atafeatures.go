@@ -86,9 +86,22 @@ func (a *ATA) words() (w [256]uint16) {
 	}
 	number(w[60:62], min(a.sectors, lba28-1))
 	number(w[100:104], min(a.sectors, 1<<48-1))
-	w[93] = 1<<14 | 1<<13 | 1<<3 | 1<<1 | 1 // the result of a hardware reset
-	w[255] = 0xa5                           // and a sum
+	w[93] = a.resetResult() //
+	w[255] = 0xa5           // and a sum
 	return w
+}
+
+// resetResult is the result of a hardware reset, word 93: the low byte is device
+// 0's, which has heard of a device 1 by DASP- and PDIAG-; bits 8 to 12 are that one's.
+func (a *ATA) resetResult() uint16 {
+	const valid, passed, byJumper, always = 1<<14 | 1<<13, 1 << 3, 1 << 1, 1
+	switch {
+	case a.number != 0:
+		return valid | (passed|byJumper|always)<<8
+	case a.mate:
+		return valid | 1<<5 | 1<<4 | passed | byJumper | always
+	}
+	return valid | passed | byJumper | always
 }
 
 // text is padded with blanks, the first of two characters in the high byte.

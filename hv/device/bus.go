@@ -10,6 +10,8 @@ const (
 	systemPort  = 0x61
 	rtcIndex    = 0x70
 	rtcData     = 0x71
+	ata2Data    = 0x170
+	ata2Control = 0x376
 	pic2Command = 0xa0
 	pic2Data    = 0xa1
 	ataData     = 0x1f0
@@ -27,7 +29,7 @@ type Bus struct {
 	PIC        *PIC
 	PIT        *PIT
 	RTC        *RTC
-	ATA        *ATA
+	ATA, ATA2  *Channel
 	COM1, COM2 *UART
 	Control    *Control
 }
@@ -66,6 +68,8 @@ func (b *Bus) at(port uint16) ports {
 		return either(b.RTC)
 	case ataControl:
 		return either(b.ATA)
+	case ata2Control:
+		return either(b.ATA2)
 	}
 	switch port &^ 7 {
 	case com1:
@@ -74,6 +78,8 @@ func (b *Bus) at(port uint16) ports {
 		return either(b.COM2)
 	case ataData:
 		return either(b.ATA)
+	case ata2Data:
+		return either(b.ATA2)
 	}
 	return nobody{}
 }
@@ -117,14 +123,26 @@ func (b *Bus) inWide(port uint16, size int) (v uint32, ok bool) {
 	if b.Control != nil && size == 4 && (port == controlPort || port == controlHigh) {
 		return b.Control.inWide(port), true
 	}
-	if b.ATA == nil || port != ataData || size < 2 {
+	c := b.channel(port)
+	if c == nil || size < 2 {
 		return 0, false
 	}
-	v = uint32(b.ATA.inData())
+	v = uint32(c.inData())
 	if size == 4 {
-		v |= uint32(b.ATA.inData()) << 16
+		v |= uint32(c.inData()) << 16
 	}
 	return v, true
+}
+
+// channel is the channel whose data port this is, or nil.
+func (b *Bus) channel(port uint16) *Channel {
+	switch port {
+	case ataData:
+		return b.ATA
+	case ata2Data:
+		return b.ATA2
+	}
+	return nil
 }
 
 func (b *Bus) outWide(port uint16, size int, v uint32) bool {
@@ -132,12 +150,13 @@ func (b *Bus) outWide(port uint16, size int, v uint32) bool {
 		b.Control.outWide(port, v)
 		return true
 	}
-	if b.ATA == nil || port != ataData || size < 2 {
+	c := b.channel(port)
+	if c == nil || size < 2 {
 		return false
 	}
-	b.ATA.outData(uint16(v))
+	c.outData(uint16(v))
 	if size == 4 {
-		b.ATA.outData(uint16(v >> 16))
+		c.outData(uint16(v >> 16))
 	}
 	return true
 }

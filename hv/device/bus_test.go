@@ -24,7 +24,8 @@ func newMachine() *machine {
 		PIC:     pic,
 		PIT:     NewPIT(m.clock, pic.Line(0)),
 		RTC:     NewRTC(m.clock, pic.Line(8)),
-		ATA:     NewATA(pic.Line(14), m.disk),
+		ATA:     NewChannel(pic.Line(14), m.disk),
+		ATA2:    NewChannel(pic.Line(15), newDisk(3), newDisk(5)),
 		COM1:    NewUART(m.clock, pic.Line(4), m.host),
 		COM2:    NewUART(m.clock, pic.Line(3), m.host),
 		Control: NewControl(pic.Line(hypercall.ControlIRQ)),
@@ -36,7 +37,7 @@ func newMachine() *machine {
 // claimed are the ports where a device is, for bytes.
 func claimed() map[uint16]bool {
 	list := map[uint16]bool{}
-	for _, r := range [][2]uint16{{0x20, 0x21}, {0x40, 0x43}, {0x61, 0x61}, {0x70, 0x71}, {0xa0, 0xa1}, {0x4d0, 0x4d1}, {0x2f8, 0x2ff}, {0x3f8, 0x3ff}, {0x1f0, 0x1f7}, {0x3f6, 0x3f6}} {
+	for _, r := range [][2]uint16{{0x20, 0x21}, {0x40, 0x43}, {0x61, 0x61}, {0x70, 0x71}, {0xa0, 0xa1}, {0x4d0, 0x4d1}, {0x2f8, 0x2ff}, {0x3f8, 0x3ff}, {0x1f0, 0x1f7}, {0x170, 0x177}, {0x376, 0x376}, {0x3f6, 0x3f6}} {
 		for p := r[0]; p <= r[1]; p++ {
 			list[p] = true
 		}
@@ -63,7 +64,7 @@ func split(isThere map[uint16]bool, port, size int) map[int]uint16 {
 
 // native are the accesses that a device takes whole.
 func native(port, size int) bool {
-	return size == 4 && (port == controlPort || port == controlHigh) || size >= 2 && port == ataData
+	return size == 4 && (port == controlPort || port == controlHigh) || size >= 2 && (port == ataData || port == ata2Data)
 }
 
 // everyAccess calls f for each port and width that is split, with what answers.

@@ -63,6 +63,16 @@ var portNames = sync.OnceValue(func() map[uint16]portName {
 		ataStatus:   {"io.ata.status", "io.ata.command"},
 		ataControl:  {"io.ata.altstatus", "io.ata.control"},
 
+		ata2Data:     same("io.ata2.data"),
+		ata2Data + 1: {"io.ata2.error", "io.ata2.features"},
+		ata2Data + 2: same("io.ata2.count"),
+		ata2Data + 3: same("io.ata2.lba_low"),
+		ata2Data + 4: same("io.ata2.lba_mid"),
+		ata2Data + 5: same("io.ata2.lba_high"),
+		ata2Data + 6: same("io.ata2.device"),
+		ata2Data + 7: {"io.ata2.status", "io.ata2.command"},
+		ata2Control:  {"io.ata2.altstatus", "io.ata2.control"},
+
 		controlPort: {"io.control.signals", "io.control.exit"},
 		controlHigh: {"io.control.signals", "io.none"},
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pvrun/pvrun/hv"
+	"github.com/pvrun/pvrun/hv/disk"
 	"github.com/pvrun/pvrun/hypercall"
 	"github.com/pvrun/pvrun/internal/need"
 	"github.com/pvrun/pvrun/test/guests/asm"
@@ -198,5 +199,31 @@ func TestTrapCounts(t *testing.T) {
 		if !strings.Contains(name, ".") && name != "interrupted" {
 			t.Errorf("a reason %q", name)
 		}
+	}
+}
+
+// TestTrapDisks: two disks on each of two channels, with a line for each, and no
+// fifth.
+func TestTrapDisks(t *testing.T) {
+	const identify, wordsBefore, pic2, latch = 0xec, 60, 0xa0, 0x0a
+	list := make([]disk.Backend, 5)
+	for i := range list {
+		list[i] = disk.NewMemory(int64(i+1) * 512)
+	}
+	b := newBare()
+	b.cfg.Disks = disks(list[:4]...)
+	for i := range uint16(4) {
+		port := 0x1f0 - i/2*0x80
+		b.code.OutB(port+6, uint8(i%2*0x10)).OutB(port+7, identify)
+		b.result("lines 14 and 15", 0x40<<(i/2), func(c *asm.Code) { c.OutB(pic2, latch).InB(pic2) }) // IRR of the second 8259A
+		b.except(^uint64(0xc0))
+		b.code.InB(port + 7)
+		b.code.Times(wordsBefore, func(c *asm.Code) { c.InW(port) })
+		b.result("sectors", uint64(i+1), func(c *asm.Code) { c.InW(port) })
+	}
+	b.run(t)
+	o := runOnce(t, hv.Config{Mode: hypercall.ModeTrap, Image: b.cfg.Image, Disks: disks(list...)}, limit)
+	if o.err == nil || !strings.Contains(o.err.Error(), "there can be 4") {
+		t.Errorf("five disks: %v", o.err)
 	}
 }

@@ -21,7 +21,7 @@ const burst = 100 * time.Millisecond
 // registers are those of a fault.
 func survive(t *testing.T, image asm.Bare, stopAfter time.Duration) (*hv.GuestFault, map[string]uint64) {
 	t.Helper()
-	o := runOnce(t, hv.Config{Mode: hypercall.ModeTrap, Memory: 48 << 20, Disks: []hv.Disk{{Backend: smallDisk()}}, Image: image.Write(t)}, stopAfter)
+	o := runOnce(t, hv.Config{Mode: hypercall.ModeTrap, Memory: 48 << 20, Disks: disks(smallDisk(), smallDisk(), smallDisk()), Image: image.Write(t)}, stopAfter)
 	var f *hv.GuestFault
 	switch {
 	case o.err == nil:
