@@ -124,6 +124,14 @@ func (vm *VM) loadRings() error {
 	if len(vm.cfg.Disks) == 0 || vm.cfg.Mode == hypercall.ModeTrap {
 		return nil
 	}
+	if err := vm.makeRings(); err != nil {
+		return err
+	}
+	return vm.kvm.Doorbell(vm.block.bell.fd, uint8(hypercall.CallDoorbell))
+}
+
+// makeRings places the rings in the guest's memory.
+func (vm *VM) makeRings() error {
 	b := &blocks{vm: vm, tables: vm.tables}
 	if err := b.bell.open(); err != nil {
 		return err
@@ -137,7 +145,7 @@ func (vm *VM) loadRings() error {
 		b.rings = append(b.rings, newBlockRing(i, vm.mem.blockRing(first), d.Backend))
 	}
 	b.setTimes(vm.clock.tsc.Hz, usableCPUs())
-	return vm.kvm.Doorbell(b.bell.fd, uint8(hypercall.CallDoorbell))
+	return nil
 }
 
 // setTimes turns times into ticks. With one CPU for all nobody polls.

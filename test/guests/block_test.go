@@ -219,3 +219,42 @@ type limited struct {
 func (l limited) ReadOnly() bool { return l.readOnly }
 func (limited) CanDiscard() bool { return false }
 func (limited) CanZero() bool    { return false }
+
+// flipper changes descriptors and indexes for ever, by what RDTSC says, and rings.
+//
+//	again: rdtsc
+//	       imul rax, rax, 0x1e3779b1
+//	       add r12, rax
+//	       mov rcx, r12
+//	       and ecx, 0xff8
+//	       mov [rbx+rcx+0x1000], r12    ; the requests
+//	       mov rdx, r12
+//	       shr rdx, 40
+//	       and edx, r13d                ; how far ReqProd goes
+//	       add [rbx], edx
+//	       inc r14d
+//	       test r14d, 0xff
+//	       jne again
+//	       mov eax, CallDoorbell
+//	       call rbp
+//	       jmp again
+var flipper = []byte{
+	0x0f, 0x31, 0x48, 0x69, 0xc0, 0xb1, 0x79, 0x37, 0x1e, 0x49, 0x01, 0xc4, 0x4c, 0x89, 0xe1,
+	0x81, 0xe1, 0xf8, 0x0f, 0x00, 0x00, 0x4c, 0x89, 0xa4, 0x0b, 0x00, 0x10, 0x00, 0x00, 0x4c, 0x89, 0xe2,
+	0x48, 0xc1, 0xea, 0x28, 0x44, 0x21, 0xea, 0x01, 0x13, 0x41, 0xff, 0xc6,
+	0x41, 0xf7, 0xc6, 0xff, 0x00, 0x00, 0x00, 0x75, 0xcb, 0xb8, 0x13, 0x00, 0x00, 0x00, 0xff, 0xd5, 0xeb, 0xc2,
+}
+
+// TestBlockFlipping: a guest that writes what it likes where its requests are, while
+// the host reads them.
+func TestBlockFlipping(t *testing.T) {
+	for _, step := range []uint64{1, 0xff} {
+		c := new(asm.Code).Mov(asm.RBX, ring).Mov(asm.RBP, hyperPage).Mov(asm.R12, 1).Mov(asm.R13, step).Mov(asm.R14, 0).Raw(flipper...)
+		o := run(t, hv.Config{Image: asm.Image{Code: c}.Write(t), Disks: disks(disk.NewMemory(1 << 20))}, 10*burst)
+		if o.err == errTime {
+			o.wantStopped(t)
+		} else {
+			o.wantFault(t, "block ring 0: ReqProd")
+		}
+	}
+}
