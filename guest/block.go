@@ -111,17 +111,43 @@ func spinOnRings(deadline int64) bool {
 	if !worthSpinning() {
 		return anyNews()
 	}
-	for end := min(deadline, monotonic()+spinNS); ; {
-		for range 16 {
-			if anyNews() || atomic.LoadUint32(&vcpuPage().Pending) != 0 {
-				return true
-			}
+	end, gathering := min(deadline, monotonic()+spinNS), false
+	for atomic.LoadUint32(&vcpuPage().Pending) == 0 {
+		switch some := anyNews(); {
+		case some && enough():
+			return true
+		case some && !gathering:
+			gathering, end = true, min(end, monotonic()+gatherNS)
+		case !worthSpinning() || monotonic() >= end:
+			return some
+		}
+		for range pauses {
 			pause()
 		}
-		if !worthSpinning() || monotonic() >= end {
-			return anyNews()
-		}
 	}
+	return true
+}
+
+const (
+	// gatherNS is how long the first response waits for others when many are to
+	// come: to wake a goroutine for each costs more than that.
+	gatherNS = 6_000
+	// pauses is how often the loop pauses before it takes the cache line away from
+	// the host again.
+	pauses = 8
+)
+
+// enough is whether the responses are worth waking somebody: a quarter of all that
+// are to come.
+func enough() bool {
+	waiting, all := uint32(0), uint32(0)
+	for i := range rings.n {
+		r := rings.list[i].ring()
+		cons := atomic.LoadUint32(&r.RspCons)
+		waiting += atomic.LoadUint32(&r.RspProd) - cons
+		all += atomic.LoadUint32(&r.ReqProd) - cons
+	}
+	return waiting >= all/4
 }
 
 // awaitHost has the host wait until a deadline or an event, a response among
