@@ -101,6 +101,8 @@ func (d *block) allocate(_ *file, mode int, off, end int64) Errno {
 		return ENOTSUP
 	case d.disk.ReadOnly():
 		return EPERM
+	case mode == hole:
+		return d.alone(off, min(end, d.size), d.punch)
 	}
-	return d.zero(off, min(end, d.size))
+	return d.alone(off, min(end, d.size), d.zero)
 }

@@ -22,6 +22,8 @@ type fakeDisk struct {
 	bad      int
 	flushes  int
 	discards int
+	left     byte // by discards
+	zeroed   int  // bytes that were written as zeroes
 	largest  int           // most bytes of one transfer
 	slow     chan struct{} // reads wait for a message each, when not nil
 	inside   int           // calls under way
@@ -88,11 +90,23 @@ func (d *fakeDisk) Discard(off, n int64) Errno {
 	defer d.mu.Unlock()
 	d.discards++
 	part, e := d.part(int(n), off)
-	clear(part)
+	for i := range part {
+		part[i] = d.left
+	}
 	return e
 }
 
-func (d *fakeDisk) WriteZeroes(off, n int64) Errno { return d.Discard(off, n) }
+func (d *fakeDisk) WriteZeroes(off, n int64) Errno {
+	if d.plain {
+		return ENOTSUP
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.zeroed += int(n)
+	part, e := d.part(int(n), off)
+	clear(part)
+	return e
+}
 
 func newFakeDisk(t *testing.T, size int) *fakeDisk {
 	return &fakeDisk{t: t, sector: 512, b: make([]byte, size), bad: noneBad}
@@ -298,6 +312,27 @@ func TestDiskControl(t *testing.T) {
 		last := 2*edgeLen - 512
 		if !bytes.Equal(d.b[512:last], make([]byte, last-512)) || bytes.Equal(d.b[last:], make([]byte, 512)) {
 			t.Error("other bytes are zero than those asked for")
+		}
+	}
+}
+
+// TestDiskPunch: a hole reads as zero on any disk, and takes no space on good ones.
+func TestDiskPunch(t *testing.T) {
+	const size = 3 * edgeLen
+	for _, c := range []struct {
+		plain  bool
+		left   byte
+		zeroed int
+	}{{false, 0, 0}, {false, 0xdd, size - 1024}, {true, 0, 0}} {
+		d := newFakeDisk(t, size)
+		d.plain, d.left = c.plain, c.left
+		fs, fd := openDisk(t, d, O_RDWR)
+		fill(rand.New(rand.NewPCG(5, 6)), d.b)
+		before := bytes.Clone(d.b)
+		clear(before[512 : size-512])
+		e := fs.Fallocate(fd, FALLOC_FL_PUNCH_HOLE|FALLOC_FL_KEEP_SIZE, 512, size-1024)
+		if e != 0 || !bytes.Equal(d.b, before) || d.zeroed != c.zeroed {
+			t.Errorf("%+v: %v, %d bytes of zeroes written, or other bytes", c, e, d.zeroed)
 		}
 	}
 }

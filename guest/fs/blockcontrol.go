@@ -57,8 +57,8 @@ func (fs *FS) BlockDiscard(fd int, off, n uint64, zeroes bool) Errno {
 	case d.disk.ReadOnly():
 		return EPERM
 	case zeroes:
-		return d.zero(int64(off), int64(end))
+		return d.alone(int64(off), int64(end), d.zero)
 	default:
-		return d.discard(int64(off), int64(end))
+		return d.alone(int64(off), int64(end), d.discard)
 	}
 }

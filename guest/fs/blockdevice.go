@@ -69,7 +69,7 @@ func (d BlockDevice) Discard(off, n int64) error {
 	if off >= end {
 		return nil
 	}
-	if e := d.block.discard(off, end); e != ENOTSUP {
+	if e := d.block.alone(off, end, d.block.discard); e != ENOTSUP {
 		return failed("discard", e)
 	}
 	return nil

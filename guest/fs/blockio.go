@@ -153,28 +153,3 @@ func (d *block) readEdges(buf []byte, first, from, to int64) Errno {
 	_, e := d.disk.ReadAt(buf[last:], first+last)
 	return e
 }
-
-// zero makes whole sectors read as zero.
-func (d *block) zero(off, end int64) Errno {
-	r := writeRange{off, end, false}
-	d.writes.enter(r)
-	defer d.writes.leave(r)
-	if e := d.disk.WriteZeroes(off, end-off); e != ENOTSUP {
-		return e
-	}
-	zeroes := make([]byte, min(end-off, edgeLen))
-	for ; off < end; off += int64(len(zeroes)) {
-		if _, e := d.disk.WriteAt(zeroes[:min(end-off, int64(len(zeroes)))], off); e != 0 {
-			return e
-		}
-	}
-	return 0
-}
-
-// discard forgets what whole sectors hold.
-func (d *block) discard(off, end int64) Errno {
-	r := writeRange{off, end, false}
-	d.writes.enter(r)
-	defer d.writes.leave(r)
-	return d.disk.Discard(off, end-off)
-}
