@@ -22,8 +22,8 @@ type fakeDisk struct {
 	bad      int
 	flushes  int
 	discards int
-	left     byte // by discards
-	zeroed   int  // bytes that were written as zeroes
+	left     byte          // by discards
+	zeroed   int           // bytes that were written as zeroes
 	largest  int           // most bytes of one transfer
 	slow     chan struct{} // reads wait for a message each, when not nil
 	inside   int           // calls under way
