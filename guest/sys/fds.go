@@ -25,8 +25,10 @@ func fdCall(trap uintptr, a *args) (int, fs.Errno, bool) {
 		return done(files().Ftruncate(a.int(0), a.i64(1)))
 	case sys_fallocate:
 		return done(files().Fallocate(a.int(0), a.int(1), a.i64(2), a.i64(3)))
-	case sys_fsync, sys_fdatasync, sys_syncfs, sys_sync_file_range:
-		return done(files().Fsync(a.int(0), trap == sys_fdatasync))
+	case sys_fsync, sys_syncfs:
+		return done(files().Fsync(a.int(0), false))
+	case sys_fdatasync, sys_sync_file_range:
+		return done(files().Fsync(a.int(0), true))
 	case sys_fadvise64:
 		_, e := files().Fstat(a.int(0))
 		return done(e)
