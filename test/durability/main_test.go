@@ -101,7 +101,7 @@ func machine(t *testing.T, name string, flags []string, args ...string) *exec.Cm
 	t.Helper()
 	need.KVM(t)
 	need.Count(1)
-	line := append([]string{"run", "--timeout", "2m", "-m", "256m"}, flags...)
+	line := append([]string{"run", "--timeout", "2m"}, flags...)
 	cmd := exec.Command(pvrun, append(append(line, built(t, programs[name].image)), args...)...)
 	cmd.Env = append(os.Environ(), "TERM=")
 	return cmd
