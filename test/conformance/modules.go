@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -18,6 +19,7 @@ type module struct {
 	path, version, sum string
 	onDisk             bool     // temporary files are in a folder of the host's
 	packages           []string // patterns
+	without            []string // packages, from the module's root
 }
 
 func parseModules(text string) (list []module, err error) {
@@ -27,11 +29,11 @@ func parseModules(text string) (list []module, err error) {
 			continue
 		}
 		if len(f) < 3 || !strings.HasPrefix(f[2], "h1:") {
-			return nil, fmt.Errorf("modules.txt: %q: want MODULE VERSION SUM [disk] [PACKAGES]", line)
+			return nil, fmt.Errorf("modules.txt: %q: want MODULE VERSION SUM [disk] [PACKAGES] [-PACKAGE]", line)
 		}
-		m := module{path: f[0], version: f[1], sum: f[2], packages: f[3:]}
-		if m.onDisk = len(m.packages) > 0 && m.packages[0] == "disk"; m.onDisk {
-			m.packages = m.packages[1:]
+		m := module{path: f[0], version: f[1], sum: f[2]}
+		for _, word := range f[3:] {
+			m.word(word)
 		}
 		if len(m.packages) == 0 {
 			m.packages = []string{"./..."}
@@ -39,6 +41,18 @@ func parseModules(text string) (list []module, err error) {
 		list = append(list, m)
 	}
 	return list, nil
+}
+
+// word takes one of the words that say what of the module is tested, and where.
+func (m *module) word(s string) {
+	switch name, left := strings.CutPrefix(s, "-"); {
+	case s == "disk":
+		m.onDisk = true
+	case left:
+		m.without = append(m.without, name)
+	default:
+		m.packages = append(m.packages, s)
+	}
 }
 
 func (m module) name() string { return m.path + "@" + m.version }
@@ -69,6 +83,9 @@ func moduleUnits(ctx context.Context, l *lab) (units []unit, err error) {
 			return nil, err
 		}
 		for _, pkg := range packages {
+			if slices.Contains(m.without, strings.TrimPrefix(pkg, m.path+"/")) {
+				continue
+			}
 			units = append(units, l.testUnit("modules", m.path, pkg, dir, m.inputs(), env...))
 		}
 	}

@@ -22,9 +22,9 @@ func TestModulesFile(t *testing.T) {
 	}
 }
 
-// The word disk is no package.
-func TestModuleOnDisk(t *testing.T) {
-	list, err := parseModules("a v1 h1:x disk\nb v1 h1:x disk ./p ./q\nc v1 h1:x ./p\n")
+// Not every word is a package.
+func TestModuleWords(t *testing.T) {
+	list, err := parseModules("a v1 h1:x disk -internal/lint\nb v1 h1:x disk ./p ./q\nc v1 h1:x ./p\n")
 	if err != nil || len(list) != 3 {
 		t.Fatalf("got %v, %v", list, err)
 	}
@@ -39,6 +39,9 @@ func TestModuleOnDisk(t *testing.T) {
 		if got := strings.Join(env, " "); err != nil || got != want.tmp || packages != want.packages {
 			t.Errorf("%s: got %q, %q, %v, want %q, %q", list[i].path, packages, got, err, want.packages, want.tmp)
 		}
+	}
+	if got := list[0].without; len(got) != 1 || got[0] != "internal/lint" {
+		t.Errorf("without: got %q", got)
 	}
 	if _, err := os.Stat(filepath.Join(l.out, "tmp")); err != nil {
 		t.Error(err)
