@@ -21,13 +21,15 @@ type campaign struct {
 	attempt func(ctx context.Context, c choice) (*round, error)
 	// most is how many rounds a package gets.
 	most int
+	// skip are tests that are not run.
+	skip []string
 }
 
 func (c *campaign) run(ctx context.Context) (*result, error) {
 	res := newResult()
 	for {
 		done := res.done()
-		r, err := c.attempt(ctx, choice{skip: done})
+		r, err := c.attempt(ctx, choice{skip: slices.Concat(c.skip, done)})
 		if err != nil {
 			return nil, err
 		}

@@ -86,7 +86,7 @@ func TestCampaign(t *testing.T) {
 		{"only crashes", "A:crash B:crash", "", "A:down B:down", "", 3},
 	} {
 		f := &fake{tests: strings.Fields(c.tests)}
-		res, err := (&campaign{f.attempt, 20}).run(t.Context())
+		res, err := (&campaign{attempt: f.attempt, most: 20}).run(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +108,7 @@ func TestCampaign(t *testing.T) {
 
 func TestCampaignKeepsWhatItSaw(t *testing.T) {
 	f := &fake{tests: []string{"A:crash", "B"}}
-	res, err := (&campaign{f.attempt, 20}).run(t.Context())
+	res, err := (&campaign{attempt: f.attempt, most: 20}).run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestCampaignEnds(t *testing.T) {
 		r.line([]byte("fatal error: at once\n"))
 		return r, nil
 	}
-	res, err := (&campaign{dead, 20}).run(t.Context())
+	res, err := (&campaign{attempt: dead, most: 20}).run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestCampaignEnds(t *testing.T) {
 		t.Errorf("got %q, want %q", res.Broken, want)
 	}
 	f := &fake{tests: strings.Fields("A:crash B:crash C:crash D:crash")}
-	if res, err = (&campaign{f.attempt, 3}).run(t.Context()); err != nil {
+	if res, err = (&campaign{attempt: f.attempt, most: 3}).run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if want := "given up after 3 rounds: pvrun: fault in C"; res.Broken != want {
@@ -157,7 +157,7 @@ func TestCampaignAlone(t *testing.T) {
 		}
 		return r, nil
 	}
-	res, err := (&campaign{attempt, 20}).run(t.Context())
+	res, err := (&campaign{attempt: attempt, most: 20}).run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

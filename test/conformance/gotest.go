@@ -11,15 +11,20 @@ import (
 // buildTime is what a round may take beyond the time of its tests.
 const buildTime = 5 * time.Minute
 
-// testUnit is the unit of a package's tests, run by go test in dir with more in
-// its environment.
-func (l *lab) testUnit(section, group, pkg, dir, inputs string, env ...string) unit {
+// ways is how a package's tests are run otherwise than others'.
+type ways struct {
+	env  []string // more of it
+	skip []string // tests that are not run
+}
+
+// testUnit is the unit of a package's tests, run by go test in dir.
+func (l *lab) testUnit(section, group, pkg, dir, inputs string, w ways) unit {
 	u := unit{section: section, name: pkg, group: group, pkg: pkg, inputs: inputs}
 	u.run = func(ctx context.Context, s side, b budget) (*result, error) {
-		c := campaign{most: l.rounds}
+		c := campaign{most: l.rounds, skip: w.skip}
 		c.attempt = func(ctx context.Context, ch choice) (*round, error) {
 			limit := b.limit(ch)
-			return attempt(ctx, command{dir: dir, env: append(l.environment(s), env...), args: l.testArgs(s, pkg, ch, limit), limit: limit + buildTime, quiet: b.quiet()})
+			return attempt(ctx, command{dir: dir, env: append(l.environment(s), w.env...), args: l.testArgs(s, pkg, ch, limit), limit: limit + buildTime, quiet: b.quiet()})
 		}
 		return c.run(ctx)
 	}

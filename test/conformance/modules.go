@@ -20,6 +20,7 @@ type module struct {
 	onDisk             bool     // temporary files are in a folder of the host's
 	packages           []string // patterns
 	without            []string // packages, from the module's root
+	skip               []string // tests
 }
 
 func parseModules(text string) (list []module, err error) {
@@ -29,7 +30,7 @@ func parseModules(text string) (list []module, err error) {
 			continue
 		}
 		if len(f) < 3 || !strings.HasPrefix(f[2], "h1:") {
-			return nil, fmt.Errorf("modules.txt: %q: want MODULE VERSION SUM [disk] [PACKAGES] [-PACKAGE]", line)
+			return nil, fmt.Errorf("modules.txt: %q: want MODULE VERSION SUM [disk] [PACKAGES] [-PACKAGE|-TEST]", line)
 		}
 		m := module{path: f[0], version: f[1], sum: f[2]}
 		for _, word := range f[3:] {
@@ -48,6 +49,8 @@ func (m *module) word(s string) {
 	switch name, left := strings.CutPrefix(s, "-"); {
 	case s == "disk":
 		m.onDisk = true
+	case left && strings.HasPrefix(name, "Test"):
+		m.skip = append(m.skip, name)
 	case left:
 		m.without = append(m.without, name)
 	default:
@@ -67,7 +70,7 @@ func moduleUnits(ctx context.Context, l *lab) (units []unit, err error) {
 	for _, m := range list {
 		dir := filepath.Join(l.out, "modules", strings.ReplaceAll(m.name(), "/", "+"), "src")
 		if _, err := os.Stat(dir); err != nil && !l.fetches {
-			units = append(units, l.testUnit("modules", m.path, m.path, dir, ""))
+			units = append(units, l.testUnit("modules", m.path, m.path, dir, "", ways{}))
 			continue
 		} else if err != nil {
 			if err := m.fetch(ctx, l, dir); err != nil {
@@ -86,7 +89,7 @@ func moduleUnits(ctx context.Context, l *lab) (units []unit, err error) {
 			if slices.Contains(m.without, strings.TrimPrefix(pkg, m.path+"/")) {
 				continue
 			}
-			units = append(units, l.testUnit("modules", m.path, pkg, dir, m.inputs(), env...))
+			units = append(units, l.testUnit("modules", m.path, pkg, dir, m.inputs(), ways{env, m.skip}))
 		}
 	}
 	return units, nil
@@ -97,6 +100,9 @@ func (m module) inputs() string {
 	s := m.name() + " " + m.sum
 	if m.onDisk {
 		s += " on disk"
+	}
+	for _, name := range m.skip {
+		s += " without " + name
 	}
 	return s
 }

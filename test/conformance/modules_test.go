@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -24,7 +25,7 @@ func TestModulesFile(t *testing.T) {
 
 // Not every word is a package.
 func TestModuleWords(t *testing.T) {
-	list, err := parseModules("a v1 h1:x disk -internal/lint\nb v1 h1:x disk ./p ./q\nc v1 h1:x ./p\n")
+	list, err := parseModules("a v1 h1:x disk -internal/lint -TestX\nb v1 h1:x disk ./p ./q\nc v1 h1:x ./p\n")
 	if err != nil || len(list) != 3 {
 		t.Fatalf("got %v, %v", list, err)
 	}
@@ -40,7 +41,7 @@ func TestModuleWords(t *testing.T) {
 			t.Errorf("%s: got %q, %q, %v, want %q, %q", list[i].path, packages, got, err, want.packages, want.tmp)
 		}
 	}
-	if got := list[0].without; len(got) != 1 || got[0] != "internal/lint" {
+	if got := strings.Join(slices.Concat(list[0].without, list[0].skip), " "); got != "internal/lint TestX" {
 		t.Errorf("without: got %q", got)
 	}
 	if _, err := os.Stat(filepath.Join(l.out, "tmp")); err != nil {

@@ -15,7 +15,7 @@ func stdUnits(ctx context.Context, l *lab) (units []unit, err error) {
 		return nil, err
 	}
 	for _, pkg := range strings.Fields(out) {
-		units = append(units, l.testUnit("std", pkg, pkg, l.module(), ""))
+		units = append(units, l.testUnit("std", pkg, pkg, l.module(), "", ways{}))
 	}
 	return units, nil
 }
