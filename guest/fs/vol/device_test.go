@@ -1,0 +1,146 @@
+package vol
+
+import (
+	"errors"
+	"sync"
+)
+
+// event is a write, a flush or a discard that a device saw.
+type event struct {
+	off     int64
+	data    []byte // nil for a flush, and for a discard
+	discard int64
+}
+
+func (e event) flush() bool { return e.data == nil && e.discard == 0 }
+
+// memory is a device in memory.
+type memory struct {
+	mu      sync.Mutex
+	data    []byte
+	log     []event
+	logging bool
+	calls   int
+	failAt  int // the call that fails, and all writes and flushes after it; 0 for none
+	failed  bool
+	reads   bool // reads are calls that can fail too
+	noFlush bool // flushes are left out of the log: a broken device
+}
+
+var errDevice = errors.New("device: no")
+
+func newMemory(size int64) *memory { return &memory{data: make([]byte, size)} }
+
+func (m *memory) call(read bool) error {
+	if read && !m.reads {
+		return nil
+	}
+	m.calls++
+	if m.failAt != 0 && m.calls == m.failAt {
+		m.failed = true
+	}
+	if m.failed && (!read || m.calls == m.failAt) {
+		return errDevice
+	}
+	return nil
+}
+
+func (m *memory) Size() int64 { return int64(len(m.data)) }
+
+func (m *memory) ReadAt(b []byte, off int64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.call(true); err != nil {
+		return err
+	}
+	if copy(b, m.data[off:]) < len(b) {
+		return errDevice
+	}
+	return nil
+}
+
+func (m *memory) WriteAt(b []byte, off int64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if off%512 != 0 || len(b)%512 != 0 || len(b) == 0 || off+int64(len(b)) > m.Size() {
+		panic("not whole sectors")
+	}
+	if err := m.call(false); err != nil {
+		return err
+	}
+	copy(m.data[off:], b)
+	if m.logging {
+		m.log = append(m.log, event{off: off, data: append([]byte(nil), b...)})
+	}
+	return nil
+}
+
+func (m *memory) Flush() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.call(false); err != nil {
+		return err
+	}
+	if m.logging && !m.noFlush {
+		m.log = append(m.log, event{})
+	}
+	return nil
+}
+
+func (m *memory) Discard(off, n int64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.data[off:][:n])
+	if m.logging {
+		m.log = append(m.log, event{off: off, discard: n})
+	}
+	return nil
+}
+
+// overlay is a device with some sectors that are not the base's. It takes no
+// part in durability.
+type overlay struct {
+	base    []byte
+	sectors map[int64][]byte // by number
+	writes  int
+}
+
+func (o *overlay) Size() int64 { return int64(len(o.base)) }
+
+func (o *overlay) ReadAt(b []byte, off int64) error {
+	if off < 0 || off+int64(len(b)) > o.Size() {
+		return errDevice
+	}
+	copy(b, o.base[off:])
+	for i := int64(0); i < int64(len(b)); i += 512 {
+		if s := o.sectors[(off+i)/512]; s != nil {
+			copy(b[i:], s)
+		}
+	}
+	return nil
+}
+
+func (o *overlay) WriteAt(b []byte, off int64) error {
+	o.writes++
+	for i := int64(0); i < int64(len(b)); i += 512 {
+		o.sectors[(off+i)/512] = append([]byte(nil), b[i:i+512]...)
+	}
+	return nil
+}
+
+func (o *overlay) Flush() error { return nil }
+
+func (o *overlay) Discard(off, n int64) error { return o.WriteAt(make([]byte, n), off) }
+
+// apply puts a part of an event's sectors on the overlay.
+func (o *overlay) apply(e event, want func(i int) bool) {
+	for i := 0; i*512 < max(len(e.data), int(e.discard)); i++ {
+		switch {
+		case !want(i):
+		case e.data != nil:
+			o.sectors[e.off/512+int64(i)] = e.data[i*512:][:512]
+		default:
+			o.sectors[e.off/512+int64(i)] = make([]byte, 512)
+		}
+	}
+}
