@@ -74,15 +74,16 @@ func (c *checker) folder(at visit, queue []visit) []visit {
 // entries reads a folder's names, as far as there is sense in it.
 func (c *checker) entries(n *inode, path string) (list []kept) {
 	blocks := uint64(n.size / BlockSize)
-	if blocks > n.blocks {
-		c.wrong(path + "/: has " + number(blocks) + " blocks and not all of them are there")
-		blocks = min(blocks, c.v.sb.blocks)
+	if blocks > c.v.sb.blocks {
+		c.wrong(path + "/: is longer than the volume")
+		blocks = n.blocks
 	}
 	names := map[string]bool{}
 	for i := range blocks {
 		b, e := c.v.load(&n.tree, 0, i)
 		if b == nil || e != 0 {
-			continue // told already
+			c.wrong(path + "/: block " + number(i) + " is missing")
+			continue
 		}
 		good := b.data.records(func(r record) {
 			name := string(r.name)

@@ -125,7 +125,7 @@ func (v *FS) create(mode uint32) (*inode, fs.Errno) {
 // freeInode finds a number, or adds a block of them.
 func (v *FS) freeInode() (uint64, fs.Errno) {
 	blocks := v.sb.inodes / BlockInodes
-	for range blocks {
+	for range blocks + 1 { // the first one from its middle on
 		if v.sb.freeInodes == 0 {
 			break
 		}
