@@ -134,8 +134,10 @@ type super struct {
 	description error // why it is none
 }
 
+// encode is the superblock's block. Only its first sector says anything: the rest
+// is there for devices whose sectors are as long as blocks.
 func (s *super) encode() []byte {
-	b := make([]byte, SuperSize)
+	b := make([]byte, BlockSize)
 	copy(b[superMagic:], Magic)
 	put32(b[superVersion:], Version)
 	put32(b[superBlockSize:], BlockSize)

@@ -122,7 +122,7 @@ func (d *damage) Unwrap() []error { return []error{d.err, ErrDamaged} }
 // readSupers reads both superblocks; description says what is wrong with one.
 func readSupers(dev Device) (list [Supers]super) {
 	device := uint64(max(dev.Size(), 0)) / BlockSize
-	b := make([]byte, SuperSize)
+	b := make([]byte, BlockSize)
 	for i := range list {
 		if int64(i+1)*BlockSize > dev.Size() {
 			list[i].description = errMagic
