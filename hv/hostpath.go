@@ -199,9 +199,7 @@ func (vm *VM) hostOpen(root *os.Root, name string, a *hypercall.HostFileArgs) in
 		vm.files.open = map[uint64]*hostHandle{}
 	}
 	vm.files.next++
-	vm.files.open[vm.files.next] = &hostHandle{
-		f: f, share: a.Share, appends: a.Flags&hypercall.HostFileAPPEND != 0, access: a.Flags & 3,
-	}
+	vm.files.open[vm.files.next] = &hostHandle{f: f, share: a.Share, access: a.Flags & 3}
 	return int64(vm.files.next)
 }
 
