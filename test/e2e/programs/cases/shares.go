@@ -20,6 +20,8 @@ var (
 	_ = add("unwritable", func(args []string) { unwritable(args[0]) })
 	_ = add("watch", func([]string) { watch() })
 	_ = add("appends", func(args []string) { appends(args[0]) })
+	_ = add("names", func(args []string) { names(args[0]) })
+	_ = add("limits", func(args []string) { limits(args[0]) })
 )
 
 // shared does in a folder what tests of other programs do in theirs.
@@ -106,4 +108,31 @@ func appends(name string) {
 		fmt.Fprintf(f, "line %d\n", i)
 	}
 	check(f.Close())
+}
+
+func names(dir string) {
+	list := must(os.ReadDir(dir))
+	known := map[string]bool{}
+	for _, e := range list {
+		known[e.Name()] = true
+	}
+	fmt.Printf("%d names, %d of them different\n", len(list), len(known))
+}
+
+// limits goes as far as the host allows.
+func limits(dir string) {
+	check(os.Chdir(dir))
+	f := must(os.Create("large"))
+	n, err := f.Write(make([]byte, 1<<20))
+	for err == nil {
+		var more int
+		more, err = f.Write(make([]byte, 1<<20))
+		n += more
+	}
+	fmt.Printf("%v, 8192 bytes or more: %v\n", errors.Unwrap(err), n >= 8192)
+	var open []*os.File
+	for err = nil; err == nil; open = append(open, f) {
+		f, err = os.Open("large")
+	}
+	fmt.Println(errors.Unwrap(err), len(open) > 50)
 }
