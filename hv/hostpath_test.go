@@ -367,8 +367,8 @@ func FuzzHostFile(f *testing.F) {
 		for ; len(program) >= 5; program = program[5:] {
 			p := program
 			s.space.copyOut(bufAt, []byte(paths[p[3]%16]))
-			a := hypercall.HostFileArgs{Op: hypercall.HostFileOp(p[0] % 18), Share: uint32(p[1] % 3), Handle: uint64(p[2] >> 4),
-				BufLen: uint64(len(paths[p[3]%16])), Flags: 1 << (p[4] % 20) &^ 1, Mode: uint32(p[4]) << 2, Offset: int64(p[3]) << 12}
+			a := hypercall.HostFileArgs{Op: hypercall.HostFileOp(p[0] % byte(hypercall.HostFileEnd+1)), Share: uint32(p[1] % 3), Handle: uint64(p[2] >> 4),
+				BufLen: uint64(len(paths[p[3]%16])), Flags: 1 << (p[4] % 20) &^ 1, Mode: uint32(p[4]) << 2, Offset: int64(p[3]) << 12, Length: uint64(p[4]) << (p[3] % 64)}
 			if p[1]&0x80 != 0 {
 				a.Flags |= hypercall.HostFileCREATE | hypercall.HostFileRDWR
 			}

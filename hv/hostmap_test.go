@@ -1,0 +1,389 @@
+package hv
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/pvrun/pvrun/hypercall"
+	"golang.org/x/sys/unix"
+)
+
+// mapShare is a machine with two files, open to read and write and to read: handles
+// 1 to 4. Each word of a file says which and where it is.
+type mapShare struct {
+	*share
+	files [2]string
+}
+
+const filePages = 24
+
+func newMapShare(t *testing.T) *mapShare {
+	s := &mapShare{share: newShare(t, true)}
+	for i := range s.files {
+		name := fmt.Sprint("map", i)
+		s.files[i] = filepath.Join(s.dir, name)
+		s.fill(i, filePages)
+		for j, flags := range []uint32{hypercall.HostFileRDWR, hypercall.HostFileRDONLY} {
+			if h := s.open(name, flags); h != int64(2*i+j+1) {
+				t.Fatalf("handle %d", h)
+			}
+		}
+	}
+	return s
+}
+
+// fill writes a file anew, in place.
+func (s *mapShare) fill(i, pages int) {
+	b := make([]byte, pages*pageSize)
+	for at := 0; at < len(b); at += 8 {
+		binary.LittleEndian.PutUint64(b[at:], uint64(i+1)<<56|uint64(at))
+	}
+	if err := os.WriteFile(s.files[i], b, 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *mapShare) mapAt(h, at, pages, off uint64, flags hypercall.MapFlag) hypercall.Status {
+	return hypercall.Status(-s.do(hypercall.HostFileArgs{
+		Op: hypercall.HostFileMap, Handle: h, Buf: hypercall.GVA(at), Length: pages * pageSize, Offset: int64(off * pageSize), Flags: uint32(flags),
+	}, ""))
+}
+
+const (
+	mapsAt   = uint64(0x50_0000_0000) - 8*pageSize // across two tables
+	mapPages = 48
+)
+
+// modelMap is what is at each page: nothing, memory, or a page of a file.
+type modelMap [mapPages]struct {
+	file  int // 0 nothing, 1 memory, 2 and 3 a file
+	page  uint64
+	perm  hypercall.MapFlag
+	fixed bool
+}
+
+// readable is what a read of a page finds, nil for EFAULT.
+func (s *mapShare) wants(m *modelMap, i int, write bool) hypercall.Status {
+	p := m[i]
+	if p.file == 0 || p.perm == 0 || write && p.perm&hypercall.MapWrite == 0 {
+		return hypercall.EFAULT
+	}
+	if p.file > 1 {
+		st, err := os.Stat(s.files[p.file-2])
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if int64(p.page)*pageSize >= st.Size() {
+			return hypercall.EFAULT
+		}
+	}
+	return 0
+}
+
+func (s *mapShare) compare(m *modelMap) {
+	s.t.Helper()
+	live := 0
+	for i := range m {
+		if m[i].file > 1 {
+			live++
+		}
+		var got [16]byte
+		at := mapsAt + uint64(i)*pageSize
+		st := s.space.copyIn(got[:], at+32)
+		if want := s.wants(m, i, false); st != want {
+			s.t.Fatalf("page %d, %+v: %v, want %v", i, m[i], st, want)
+		}
+		if st == 0 && m[i].file > 1 {
+			b, err := os.ReadFile(s.files[m[i].file-2])
+			if off := m[i].page*pageSize + 32; err != nil || !bytes.Equal(got[:], b[off:off+16]) {
+				s.t.Fatalf("page %d, %+v: %x, want %x, %v", i, m[i], got, b[off:off+16], err)
+			}
+		}
+		if st == 0 && m[i].file == 1 && got != [16]byte{} {
+			s.t.Fatalf("page %d, memory: %x", i, got)
+		}
+		if st := s.space.copyOut(at+64, []byte{byte(i)}); st != s.wants(m, i, true) {
+			s.t.Fatalf("write to page %d, %+v: %v", i, m[i], st)
+		}
+	}
+	w := s.VM.files.win
+	if w == nil {
+		return
+	}
+	for i, a := range w.areas {
+		if live -= a.live; a.live <= 0 || i > 0 && a.first < w.areas[i-1].first+w.areas[i-1].n {
+			s.t.Fatalf("area %d: %+v", i, a)
+		}
+	}
+	if live != 0 || len(w.void) != 0 {
+		s.t.Fatalf("%d pages are in no area, %d in too many; %d runs are not invalidated", max(live, 0), max(-live, 0), len(w.void))
+	}
+}
+
+// FuzzFileMap compares mappings of files, and memory beside them, with a model: what
+// is read is the file's, as far as it goes, and nothing is left over.
+func FuzzFileMap(f *testing.F) {
+	f.Add([]byte{0, 0, 48, 0, 1, 2, 20, 10, 0, 0, 3, 7, 40, 2, 0, 4, 0, 9, 0, 0, 0, 6, 12, 3, 2})
+	f.Add([]byte{0, 0, 9, 0, 0, 5, 3, 3, 1, 1, 5, 3, 3, 3, 3, 1, 2, 4, 0, 0, 6, 0, 0, 0, 0, 8, 0, 0, 0, 9, 7, 0, 2, 20, 3, 2, 0, 48, 0, 0})
+	f.Fuzz(func(t *testing.T, program []byte) {
+		s, m := newMapShare(t), &modelMap{}
+		for n := 0; len(program) >= 5 && n < 40; program, n = program[5:], n+1 {
+			p := program
+			from := int(p[1]) % mapPages
+			pages := min(int(p[2])%mapPages+1, mapPages-from)
+			perm := []hypercall.MapFlag{0, hypercall.MapRead, hypercall.MapRead | hypercall.MapWrite, hypercall.MapRead}[p[3]%4]
+			s.step(m, p[0]%9, from, pages, perm, uint64(p[3]>>2%32), uint64(p[4]))
+			s.compare(m)
+		}
+		s.VM.tables.unmap(pageRange{mapsAt, mapsAt + mapPages*pageSize})
+		s.compare(&modelMap{})
+		if w := s.VM.files.win; w != nil && len(w.areas) != 0 {
+			t.Fatalf("%d areas are left", len(w.areas))
+		}
+	})
+}
+
+// step does one thing to both.
+func (s *mapShare) step(m *modelMap, what byte, from, pages int, perm hypercall.MapFlag, off, arg uint64) {
+	at, n := mapsAt+uint64(from)*pageSize, uint64(pages)*pageSize
+	call := func(nr hypercall.Call, args ...uint64) hypercall.Status {
+		var a callArgs
+		copy(a[:], args)
+		return hypercall.Status(-s.dispatch(nr, a))
+	}
+	any := func(f func(i int) bool) (found bool) {
+		for i := from; i < from+pages; i++ {
+			found = found || f(i)
+		}
+		return found
+	}
+	each := func(f func(i int)) { any(func(i int) bool { f(i); return false }) }
+	switch what {
+	case 0, 1, 2: // map a file
+		h := arg%4 + 1
+		fixed := h%2 == 0
+		want := hypercall.Status(0)
+		if fixed && perm&hypercall.MapWrite != 0 {
+			want = hypercall.EACCES
+		}
+		if st := s.mapAt(h, at, uint64(pages), off, perm); st != want {
+			s.t.Fatalf("map: %v, want %v", st, want)
+		}
+		if want == 0 {
+			each(func(i int) {
+				m[i].file, m[i].page, m[i].perm, m[i].fixed = int(h+1)/2+1, off+uint64(i-from), perm, fixed
+			})
+		}
+	case 3:
+		call(hypercall.CallUnmap, at, n)
+		each(func(i int) { m[i].file = 0 })
+	case 4:
+		want := hypercall.Status(0)
+		switch {
+		case any(func(i int) bool { return m[i].file == 0 }):
+			want = hypercall.EINVAL
+		case any(func(i int) bool { return m[i].fixed && m[i].file > 1 && perm&hypercall.MapWrite != 0 }):
+			want = hypercall.EACCES
+		}
+		if st := call(hypercall.CallProtect, at, n, uint64(perm)); st != want && !(want == hypercall.EINVAL && st == hypercall.EACCES) {
+			s.t.Fatalf("protect: %v, want %v", st, want)
+		}
+		if want == 0 {
+			each(func(i int) { m[i].perm = perm })
+		}
+	case 5:
+		if st := call(hypercall.CallMap, at, n, uint64(hypercall.MapRead)); st != 0 {
+			s.t.Fatalf("map memory: %v", st)
+		}
+		each(func(i int) { m[i].file, m[i].perm = 1, hypercall.MapRead })
+	case 6: // truncate
+		s.fill(int(off%2), int(arg%(filePages+1)))
+	case 7:
+		call(hypercall.CallDiscard, at, n)
+		if st := call(hypercall.CallAlias, 0x60_0000_0000, pageSize, uint64(hypercall.MapRead), at); m[from].file != 1 && st != hypercall.EINVAL {
+			s.t.Fatalf("alias of %+v: %v", m[from], st)
+		}
+	case 8: // as when KVM cannot enter the guest
+		if _, err := s.VM.tables.distrust(); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// TestFileMapWindow: the window is bounded, and what is given back is found again.
+func TestFileMapWindow(t *testing.T) {
+	s := newMapShare(t)
+	var given []int
+	if err := s.VM.openWindow(); err != nil {
+		t.Fatal(err)
+	}
+	w := s.VM.files.win
+	w.give = func(slot int, at hypercall.GPA, mem []byte) error {
+		if at != w.first.gpa()+hypercall.GPA(slot-1)*windowStep || len(mem) != windowStep {
+			t.Errorf("slot %d: %d bytes at %#x", slot, len(mem), at)
+		}
+		given = append(given, slot)
+		return nil
+	}
+	const step = windowStep / pageSize
+	var all []*area
+	for _, n := range []frame{1, step - 1, 1, 3 * step} {
+		a, err := w.take(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, a)
+	}
+	if len(given) != 5 || all[3].first != all[0].first+step+1 {
+		t.Errorf("%v, %+v", given, all[3])
+	}
+	if _, err := w.take(frame(len(w.data)/pageSize) - 4*step); err == nil {
+		t.Error("more than there is")
+	}
+	all[1].live, w.empty = 0, true
+	if err := w.invalidate(); err != nil {
+		t.Fatal(err)
+	}
+	a, err := w.take(5)
+	if b, _ := w.take(step); err != nil || a.first != all[0].first+1 || b.first != all[3].first+3*step {
+		t.Errorf("%+v, %+v, %v", a, b, err)
+	}
+	w.give = func(int, hypercall.GPA, []byte) error { return unix.ENOSPC }
+	if _, err := w.take(step); err != unix.ENOMEM {
+		t.Errorf("without memory slots: %v", err)
+	}
+}
+
+// TestHostFileArguments: flags, lengths and offsets that an operation does not know.
+func TestHostFileArguments(t *testing.T) {
+	s := newShare(t, true)
+	h := uint64(s.open("f", hypercall.HostFileRDWR))
+	d := uint64(s.open("d", 0))
+	ro := uint64(s.open("f", 0))
+	const max = math.MaxInt64
+	type args = hypercall.HostFileArgs
+	for _, test := range []struct {
+		name string
+		want hypercall.Status
+		a    args
+	}{
+		{"a flag of sync's", hypercall.EINVAL, args{Op: hypercall.HostFileSync, Flags: 2}},
+		{"sync with a length", hypercall.EINVAL, args{Op: hypercall.HostFileSync, Length: 1}},
+		{"sync", 0, args{Op: hypercall.HostFileSync}},
+		{"sync the data", 0, args{Op: hypercall.HostFileSync, Flags: hypercall.HostFileDataOnly}},
+		{"sync a folder", 0, args{Op: hypercall.HostFileSync, Handle: d, Flags: hypercall.HostFileDataOnly}},
+		{"a flag of read's", hypercall.EINVAL, args{Op: hypercall.HostFileRead, Flags: 1}},
+		{"a flag of stat's", hypercall.EINVAL, args{Op: hypercall.HostFileStat, Flags: 1, BufLen: 80}},
+		{"a flag of set times'", hypercall.EINVAL, args{Op: hypercall.HostFileSetTimes, Flags: 1, BufLen: 16}},
+		{"allocate nothing", hypercall.EINVAL, args{Op: hypercall.HostFileAllocate}},
+		{"allocate too much", hypercall.EINVAL, args{Op: hypercall.HostFileAllocate, Length: 1 << 63}},
+		{"allocate beyond all", hypercall.EFBIG, args{Op: hypercall.HostFileAllocate, Offset: max, Length: 1}},
+		{"allocate far away", hypercall.EFBIG, args{Op: hypercall.HostFileAllocate, Offset: max - 5, Length: 3}},
+		{"collapse", hypercall.EINVAL, args{Op: hypercall.HostFileAllocate, Length: 4096, Flags: 8}},
+		{"punch and grow", hypercall.EOPNOTSUPP, args{Op: hypercall.HostFileAllocate, Length: 4096, Flags: hypercall.HostFilePunchHole}},
+		{"allocate by a read-only handle", hypercall.EBADF, args{Op: hypercall.HostFileAllocate, Handle: ro, Length: 1}},
+		{"allocate", 0, args{Op: hypercall.HostFileAllocate, Length: 8192, Flags: hypercall.HostFileKeepSize}},
+		{"a flag of seek's", hypercall.EINVAL, args{Op: hypercall.HostFileSeek, Flags: 2}},
+		{"data behind the end", hypercall.ENXIO, args{Op: hypercall.HostFileSeek, Offset: 1 << 40}},
+		{"data in a folder", hypercall.EINVAL, args{Op: hypercall.HostFileSeek, Handle: d}},
+		{"no kind of lock", hypercall.EINVAL, args{Op: hypercall.HostFileLock}},
+		{"no kind of whole lock", hypercall.EINVAL, args{Op: hypercall.HostFileLock, Flags: hypercall.HostFileLockWhole}},
+		{"a flag of lock's", hypercall.EINVAL, args{Op: hypercall.HostFileLock, Flags: 4}},
+		{"a whole lock with a place", hypercall.EINVAL, args{Op: hypercall.HostFileLock, Flags: 0x11, Offset: 1}},
+		{"a whole lock with a length", hypercall.EINVAL, args{Op: hypercall.HostFileLock, Flags: 0x11, Length: 1}},
+		{"a long lock", hypercall.EINVAL, args{Op: hypercall.HostFileLock, Flags: 1, Length: 1 << 63}},
+		{"a lock too far", hypercall.EINVAL, args{Op: hypercall.HostFileLock, Flags: 1, Offset: max, Length: 2}},
+		{"the last byte", 0, args{Op: hypercall.HostFileLock, Flags: 1, Offset: max, Length: 1}},
+		{"all bytes", 0, args{Op: hypercall.HostFileLock, Flags: 2}},
+		{"of another handle", hypercall.EAGAIN, args{Op: hypercall.HostFileLock, Flags: 1, Handle: ro, Offset: 5, Length: 1}},
+		{"to write without the right", hypercall.EBADF, args{Op: hypercall.HostFileLock, Flags: 2, Handle: ro}},
+		{"give it back", 0, args{Op: hypercall.HostFileLock, Flags: 3}},
+		{"whole", 0, args{Op: hypercall.HostFileLock, Flags: 0x12}},
+		{"whole of another handle", hypercall.EAGAIN, args{Op: hypercall.HostFileLock, Flags: 0x11, Handle: ro}},
+	} {
+		if test.a.Handle == 0 {
+			test.a.Handle = h
+		}
+		s.errno(test.name, s.do(test.a, ""), test.want)
+	}
+	s.do(args{Op: hypercall.HostFileClose, Handle: h}, "")
+	s.errno("after the other is closed", s.do(args{Op: hypercall.HostFileLock, Flags: 0x11, Handle: ro}, ""), 0)
+}
+
+// TestHostFileHoles: what is punched is a hole, and found as one.
+func TestHostFileHoles(t *testing.T) {
+	s := newMapShare(t)
+	do := func(op hypercall.HostFileOp, flags uint32, off, n int64) int64 {
+		return s.do(hypercall.HostFileArgs{Op: op, Handle: 1, Flags: flags, Offset: off, Length: uint64(n)}, "")
+	}
+	punch := uint32(hypercall.HostFilePunchHole | hypercall.HostFileKeepSize)
+	if r := do(hypercall.HostFileAllocate, punch, 4*pageSize, 2*pageSize); r == -int64(hypercall.EOPNOTSUPP) {
+		t.Skip("this file system has no holes")
+	} else if r != 0 {
+		t.Fatal(r)
+	}
+	for _, test := range []struct {
+		flags uint32
+		from  int64
+		want  int64
+	}{{0, 100, 100}, {hypercall.HostFileHole, 0, 4 * pageSize}, {0, 5 * pageSize, 6 * pageSize}, {hypercall.HostFileHole, 7 * pageSize, filePages * pageSize}} {
+		if got := do(hypercall.HostFileSeek, test.flags, test.from, 0); got != test.want {
+			t.Errorf("%+v: %d", test, got)
+		}
+	}
+	for i, want := range []int64{30 * pageSize, 31 * pageSize} {
+		if r := do(hypercall.HostFileAllocate, uint32(i)*hypercall.HostFileZeroRange, 25*pageSize, want-25*pageSize); r != 0 {
+			t.Fatal(r)
+		}
+		if st, _ := os.Stat(s.files[0]); st.Size() != want {
+			t.Errorf("size %d, want %d", st.Size(), want)
+		}
+	}
+}
+
+// TestHostFileLinkTimes: with NOFOLLOW a link's own times are set, wherever it leads,
+// and nothing outside.
+func TestHostFileLinkTimes(t *testing.T) {
+	s := newShare(t, true)
+	before, _ := os.Stat(s.out)
+	for _, name := range []string{"relative", "absolute", "f", "d", ".", "loop", "fifo", "d/../inside"} {
+		times := hypercall.HostFileTimes{ATime: 1e18 + 1, MTime: 1e18 + 2}
+		s.space.copyOut(bufAt, bytesOf(&times))
+		a := hypercall.HostFileArgs{Op: hypercall.HostFileSetTimes, Flags: hypercall.HostFileNOFOLLOW, BufLen: 16}
+		s.errno(name, s.do(a, name), 0)
+		if st, err := os.Lstat(filepath.Join(s.dir, name)); err != nil || st.ModTime().UnixNano() != 1e18+2 {
+			t.Errorf("%s: %v, %v", name, st.ModTime(), err)
+		}
+		s.space.copyOut(bufAt, bytesOf(&times))
+		if r := s.do(a, "folder/x"); r >= 0 {
+			t.Errorf("outside: %d", r)
+		}
+	}
+	if after, _ := os.Stat(s.out); !after.ModTime().Equal(before.ModTime()) {
+		t.Error("the file outside has other times")
+	}
+}
+
+func TestHostFileStatfs(t *testing.T) {
+	s := newShare(t, true)
+	h := uint64(s.open("f", 0))
+	var want unix.Statfs_t
+	if err := unix.Statfs(s.dir, &want); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"f", ".", "absolute", ""} {
+		var got hypercall.HostFileFS
+		if r := s.do(hypercall.HostFileArgs{Op: hypercall.HostFileStatfs, Handle: h, BufLen: 56}, path); r != 56 {
+			t.Fatalf("%q: %d", path, r)
+		}
+		s.space.copyIn(bytesOf(&got), bufAt)
+		if got.Blocks != want.Blocks || got.BlockSize != uint64(want.Frsize) || got.Files != want.Files || got.NameMax != uint64(want.Namelen) {
+			t.Errorf("%q: %+v, want %+v", path, got, want)
+		}
+	}
+}
