@@ -235,3 +235,25 @@ func TestLimitsInFolder(t *testing.T) {
 		wants(t, finish(t, sh), 0, "file too large, 8192 bytes or more: true\ntoo many open files true\n", "")
 	})
 }
+
+// TestFolderOperationExits: what databases do most is one exit each, so that nobody
+// adds one unseen.
+func TestFolderOperationExits(t *testing.T) {
+	t.Parallel()
+	eachMode(t, func(t *testing.T, mode string) {
+		each := map[string]uint64{"dsync": 2, "map": 1} // the others one
+		for _, what := range []string{"pwrite", "pread", "append", "dsync", "fdatasync", "fsync", "end", "fstat", "stat", "truncate", "allocate", "lock", "flock", "map"} {
+			if mode == "trap" && what == "map" {
+				continue
+			}
+			calls := func(n int) uint64 {
+				s, got := readStats(t, in(mode, "--share", t.TempDir()+":/s:rw"), cases, "fileops", "/s/f", what, fmt.Sprint(n))
+				wants(t, got, 0, fmt.Sprintln(n), "")
+				return s.Exits.ByReason["hypercall.host_file"]
+			}
+			if got, want := calls(102)-calls(2), 100*max(each[what], 1); got != want {
+				t.Errorf("100 times %s: %d calls of the host, want %d", what, got, want)
+			}
+		}
+	})
+}
