@@ -21,6 +21,7 @@ type folder struct {
 	room  int // handles it gives out at once; 0 for no limit
 
 	unmapped bool // it maps no files
+	data     int  // syncs of the data only
 }
 
 func newFolder(t testing.TB, top string) *folder {
@@ -131,8 +132,13 @@ func (h *folder) Truncate(handle uint64, size int64) Errno {
 	return errno(syscall.Ftruncate(int(h.file(handle).Fd()), size))
 }
 
-func (h *folder) Sync(handle uint64, _ bool) Errno {
+func (h *folder) Sync(handle uint64, dataOnly bool) Errno {
 	h.count("sync")
+	if dataOnly {
+		h.mu.Lock()
+		h.data++
+		h.mu.Unlock()
+	}
 	return errno(h.file(handle).Sync())
 }
 

@@ -57,7 +57,7 @@ func (h *treeNode) chooseHandle(f *file, write bool) {
 	case suits || write && !f.writable() || !write && !f.readable():
 		return
 	default:
-		h.giveRange(0, lastByte)
+		h.askRange(rangeLock{start: 0, end: lastByte}, true)
 		h.release(o)
 	}
 	*o = outerLock{handle: f.handle, reading: f.readable(), writes: f.writable()}
