@@ -66,7 +66,7 @@ func (vm *VM) describeDisks() {
 			Bytes: uint64(d.Backend.Size()), SectorSize: uint32(d.Backend.SectorSize()),
 			Flags: diskFlags(d.Backend),
 		}
-		if vm.block != nil {
+		if vm.cfg.Mode != hypercall.ModeTrap {
 			r.Ring = ringGVA(i)
 		}
 		if d.Path != "" {
@@ -119,9 +119,22 @@ type blocks struct {
 const ringPages = int64(len(hypercall.BlockRing{}.Pad2)+128+
 	len(hypercall.BlockRing{}.Requests)*64+len(hypercall.BlockRing{}.Responses)*16) / pageSize
 
+// ringCount is how many rings there are: one for each disk, and one for the shared
+// folders, if there are any. A bare machine has none.
+func (vm *VM) ringCount() int {
+	switch n := len(vm.cfg.Disks); {
+	case vm.cfg.Mode == hypercall.ModeTrap:
+		return 0
+	case len(vm.cfg.Shares) > 0:
+		return n + 1
+	default:
+		return n
+	}
+}
+
 // loadRings makes what the disks of a machine with hypercalls are reached by.
 func (vm *VM) loadRings() error {
-	if len(vm.cfg.Disks) == 0 || vm.cfg.Mode == hypercall.ModeTrap {
+	if vm.ringCount() == 0 {
 		return nil
 	}
 	if err := vm.makeRings(); err != nil {
@@ -137,12 +150,18 @@ func (vm *VM) makeRings() error {
 		return err
 	}
 	vm.block = b
-	for i, d := range vm.cfg.Disks {
+	for i := range vm.ringCount() {
 		first, _, err := vm.place(ringGVA(i), ringPages*pageSize, pteWrite|pteNX)
 		if err != nil {
 			return err
 		}
-		b.rings = append(b.rings, newBlockRing(i, vm.mem.blockRing(first), d.Backend))
+		var back disk.Backend
+		if i < len(vm.cfg.Disks) {
+			back = vm.cfg.Disks[i].Backend
+		} else {
+			vm.start.info.FileRing = ringGVA(i)
+		}
+		b.rings = append(b.rings, newBlockRing(i, vm.mem.blockRing(first), back))
 	}
 	b.setTimes(vm.clock.tsc.Hz, usableCPUs())
 	return nil

@@ -36,6 +36,16 @@ func (t *pageTables) pin(j *blockJob, a, n uint64, write bool) hypercall.Status 
 	return 0
 }
 
+// scatter copies b to pieces of pinned memory. A paging call may take the host's
+// right to write to it for a moment; not with the lock held.
+func (t *pageTables) scatter(pieces [][]byte, b []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range pieces {
+		b = b[copy(p, b):]
+	}
+}
+
 // unpin lets go of a request's memory. What the guest has unmapped meanwhile is
 // released here; when the host refuses, by the next call that can.
 func (t *pageTables) unpin(j *blockJob) {

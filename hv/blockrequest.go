@@ -11,6 +11,25 @@ type blockJob struct {
 	req    hypercall.BlockRequest // the host's copy
 	pieces [][]byte               // the buffer, in host memory
 	frames []frame                // that are pinned
+	file   hypercall.HostFileArgs // of StartInfo.FileRing: the host's copy
+}
+
+// writes says whether a job moves data from the guest.
+func (j *blockJob) writes() bool {
+	return j.req.Op == hypercall.BlockWrite || j.req.Op == hypercall.BlockHostFile && j.file.Op == hypercall.HostFileWrite
+}
+
+// quick says whether a job is likely to be done without waiting.
+func (j *blockJob) quick(now uint64) bool {
+	switch j.req.Op {
+	case hypercall.BlockRead:
+		return true
+	case hypercall.BlockWrite:
+		return !j.ring.pace.slow(now)
+	case hypercall.BlockHostFile:
+		return j.quickFile(now)
+	}
+	return false
 }
 
 // limits are what requests to a disk are checked against.
@@ -64,6 +83,9 @@ func (l *limits) permits(op hypercall.BlockOp) hypercall.Status {
 
 // prepare checks a request and pins the memory that it names, or none.
 func (b *blocks) prepare(j *blockJob) hypercall.Status {
+	if j.ring.back == nil {
+		return b.prepareFile(j)
+	}
 	if s := j.ring.limits.check(&j.req); s != 0 {
 		return s
 	}

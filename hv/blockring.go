@@ -15,7 +15,7 @@ import (
 type blockRing struct {
 	number int
 	shared *hypercall.BlockRing
-	back   disk.Backend
+	back   disk.Backend // nil for StartInfo.FileRing
 	limits limits
 	kernel bool // the backend leaves the pieces to the kernel
 
@@ -34,7 +34,10 @@ type blockRing struct {
 }
 
 func newBlockRing(number int, shared *hypercall.BlockRing, b disk.Backend) *blockRing {
-	r := &blockRing{number: number, shared: shared, back: b, limits: limitsOf(b), kernel: disk.InKernel(b)}
+	r := &blockRing{number: number, shared: shared}
+	if b != nil {
+		r.back, r.limits, r.kernel = b, limitsOf(b), disk.InKernel(b)
+	}
 	r.arm()
 	return r
 }

@@ -188,32 +188,32 @@ func (b *blocks) start(j *blockJob, who server) {
 		b.complete(j, failed(s), who)
 		return
 	}
-	b.countBytes(&j.req)
-	switch {
-	case j.req.Op == hypercall.BlockRead:
-	case j.req.Op == hypercall.BlockWrite && !j.ring.pace.slow(rdtsc()):
-	default:
-		b.later(j)
-		return
-	}
+	b.countBytes(j)
 	began := rdtsc()
-	result := b.perform(j, true)
-	if result == wouldBlock {
+	if !j.quick(began) {
 		b.later(j)
 		return
 	}
-	if j.req.Op == hypercall.BlockWrite {
+	result := b.perform(j, true)
+	if result == blocked {
+		b.later(j)
+		return
+	}
+	if j.writes() {
 		j.ring.pace.note(began, rdtsc(), b.slow)
 	}
 	b.complete(j, result, who)
 }
 
-func (b *blocks) countBytes(q *hypercall.BlockRequest) {
-	switch q.Op {
-	case hypercall.BlockRead:
-		b.count.readBytes.Add(q.Length)
-	case hypercall.BlockWrite:
-		b.count.writtenBytes.Add(q.Length)
+func (b *blocks) countBytes(j *blockJob) {
+	n := uint64(0)
+	for _, p := range j.pieces {
+		n += uint64(len(p))
+	}
+	if j.writes() {
+		b.count.writtenBytes.Add(n)
+	} else {
+		b.count.readBytes.Add(n)
 	}
 }
 
@@ -245,11 +245,14 @@ func (p *pace) note(began, now, slow uint64) {
 	}
 }
 
-// wouldBlock is a result that no guest sees.
-const wouldBlock = 1
+// blocked is a result that no guest sees: it would have to wait.
+const blocked = -1 << 32
 
 // perform does a request that was prepared: 0, or minus a status.
 func (b *blocks) perform(j *blockJob, nowait bool) int64 {
+	if j.ring.back == nil {
+		return b.performFile(j, nowait)
+	}
 	q, back := &j.req, j.ring.back
 	off, n := int64(q.Offset), int64(q.Length)
 	switch q.Op {
@@ -279,11 +282,7 @@ func (b *blocks) read(j *blockJob, nowait bool) error {
 	if err := j.ring.back.ReadAt([][]byte{buf}, int64(j.req.Offset), nowait); err != nil {
 		return err
 	}
-	b.tables.mu.Lock()
-	defer b.tables.mu.Unlock()
-	for _, p := range j.pieces {
-		buf = buf[copy(p, buf):]
-	}
+	b.tables.scatter(j.pieces, buf)
 	return nil
 }
 
@@ -312,7 +311,7 @@ func blockResult(err error) int64 {
 	case err == nil:
 		return 0
 	case err == disk.ErrWouldBlock:
-		return wouldBlock
+		return blocked
 	case errors.As(err, &errno) && errno != 0:
 		return -int64(errno)
 	}

@@ -64,6 +64,8 @@ func (vm *VM) dispatch(call hypercall.Call, a callArgs) int64 {
 	case hypercall.CallSuspend:
 		return vm.suspend()
 	case hypercall.CallHostFile:
+		vm.filesMu.Lock()
+		defer vm.filesMu.Unlock()
 		return vm.hostFile(a)
 	case hypercall.CallDoorbell:
 		return vm.doorbell()

@@ -90,7 +90,8 @@ type VM struct {
 	clock   clock
 	con     console
 	files   hostFiles
-	block   *blocks // nil without disks, and in trap mode
+	filesMu sync.Mutex // held by calls, and to look a handle up beside them
+	block   *blocks    // nil without disks and shares, and in trap mode
 	stats   counters
 
 	kick    kicker

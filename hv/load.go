@@ -86,7 +86,7 @@ func loadError(path string, err error) error {
 
 // loadSize is the least memory that the image needs to be loaded, in bytes.
 func (vm *VM) loadSize() int64 {
-	n := int64(hypercall.BootStackSize) + int64(len(vm.cfg.Disks))*ringPages*pageSize
+	n := int64(hypercall.BootStackSize) + int64(vm.ringCount())*ringPages*pageSize
 	for _, s := range vm.img.Segments {
 		n += eagerSize(s)
 	}

@@ -37,7 +37,7 @@ type ExitStats struct {
 	Multicall  map[string]uint64 `json:"in_multicall,omitempty"` // calls inside multicalls: no exits
 }
 
-// BlockStats count what the disks' rings have seen; all are 0 without disks, and in
+// BlockStats count what the rings of disks and shared folders have seen; all are 0 in
 // trap mode.
 type BlockStats struct {
 	Requests     uint64 `json:"requests"`      // taken from the rings

@@ -1,0 +1,122 @@
+package hv
+
+import (
+	"errors"
+
+	"github.com/pvrun/pvrun/hypercall"
+	"golang.org/x/sys/unix"
+)
+
+// prepareFile checks a request to StartInfo.FileRing as host_file checks its
+// argument, and pins the memory that it names, or none.
+func (b *blocks) prepareFile(j *blockJob) hypercall.Status {
+	if j.req.Op != hypercall.BlockHostFile {
+		return hypercall.EINVAL
+	}
+	a, shares := &j.file, b.vm.cfg.Shares
+	if s := (guestMemory{b.tables}).copyIn(bytesOf(a), uint64(j.req.Segments[0].Addr)); s != 0 {
+		return s
+	}
+	switch {
+	case a.BufLen > hypercall.MaxConsole || a.Offset < 0 || uint64(a.Share) >= uint64(len(shares)), !fitsRing(a):
+		return hypercall.EINVAL
+	case !shares[a.Share].Writable && changesFiles(a):
+		return hypercall.EROFS
+	case a.Op != hypercall.HostFileRead && a.Op != hypercall.HostFileWrite || a.BufLen == 0:
+		return 0
+	}
+	s := b.tables.pinAll(j, []hypercall.BlockSegment{{Addr: a.Buf, Len: a.BufLen}}, a.Op == hypercall.HostFileRead)
+	if s != 0 {
+		b.tables.unpin(j)
+	}
+	return s
+}
+
+// fitsRing says whether an operation may come by the ring: those on handles that may
+// take long, or that are made often.
+func fitsRing(a *hypercall.HostFileArgs) bool {
+	const allocate = hypercall.HostFileKeepSize | hypercall.HostFilePunchHole | hypercall.HostFileZeroRange
+	flags, length := uint32(0), false
+	switch a.Op {
+	case hypercall.HostFileRead, hypercall.HostFileWrite, hypercall.HostFileTruncate:
+	case hypercall.HostFileSync:
+		flags = hypercall.HostFileDataOnly
+	case hypercall.HostFileAllocate:
+		flags, length = allocate, true
+	default:
+		return false
+	}
+	return a.Flags&^flags == 0 && (length || a.Length == 0) && a.Length < 1<<63
+}
+
+// quickFile says whether a request is tried without waiting.
+func (j *blockJob) quickFile(now uint64) bool {
+	return j.file.Op == hypercall.HostFileRead || j.file.Op == hypercall.HostFileWrite && !j.ring.pace.slow(now)
+}
+
+// performFile does a request that was prepared: what host_file returns, and with
+// nowait perhaps that it would have to wait.
+func (b *blocks) performFile(j *blockJob, nowait bool) int64 {
+	if !nowait {
+		b.vm.filesMu.Lock()
+	} else if !b.vm.filesMu.TryLock() { // the vCPU's thread is in a call
+		return blocked
+	}
+	h := b.vm.files.open[j.file.Handle]
+	b.vm.filesMu.Unlock()
+	if h == nil || h.share != j.file.Share {
+		return failed(hypercall.EBADF)
+	}
+	n, err := 0, error(unix.EBADF)
+	withFD(h.f, func(fd int) { // not at all when the guest has closed it by now
+		err = retried(func() (e error) { n, e = b.fileCall(fd, j, nowait); return e })
+	})
+	switch {
+	case nowait && err == errPartly:
+		return blocked
+	case err != nil:
+		return fileStatus(err)
+	}
+	return int64(n)
+}
+
+// errPartly is a read without waiting that has not come to its end.
+var errPartly = errors.New("not all of it is in memory")
+
+// fileCall is the system call behind a request.
+func (b *blocks) fileCall(fd int, j *blockJob, nowait bool) (n int, err error) {
+	switch a := &j.file; a.Op {
+	case hypercall.HostFileRead:
+		return b.readFile(fd, j, nowait)
+	case hypercall.HostFileWrite: // at the end, whatever the offset, after HostFileAPPEND (pwrite(2), "BUGS")
+		return unix.Pwritev(fd, j.pieces, a.Offset)
+	case hypercall.HostFileTruncate:
+		return 0, unix.Ftruncate(fd, a.Offset)
+	case hypercall.HostFileAllocate:
+		return 0, unix.Fallocate(fd, a.Flags, a.Offset, int64(a.Length))
+	case hypercall.HostFileSync:
+		if a.Flags&hypercall.HostFileDataOnly != 0 {
+			return 0, unix.Fdatasync(fd)
+		}
+	}
+	return 0, unix.Fsync(fd)
+}
+
+func (b *blocks) readFile(fd int, j *blockJob, nowait bool) (n int, err error) {
+	if nowait {
+		n, err = unix.Preadv2(fd, j.pieces, j.file.Offset, unix.RWF_NOWAIT)
+		if err == unix.EAGAIN || err == unix.EOPNOTSUPP || err == unix.ENOSYS || err == unix.EFAULT ||
+			err == nil && n > 0 && uint64(n) < j.file.BufLen {
+			return 0, errPartly
+		}
+		return n, err
+	}
+	if n, err = unix.Preadv(fd, j.pieces, j.file.Offset); err != unix.EFAULT {
+		return n, err
+	}
+	buf := make([]byte, j.file.BufLen) // see read
+	if n, err = unix.Pread(fd, buf, j.file.Offset); err == nil {
+		b.tables.scatter(j.pieces, buf[:n])
+	}
+	return n, err
+}
