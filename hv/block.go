@@ -107,7 +107,7 @@ type blocks struct {
 	pool   pool
 	done   chan struct{} // of the worker; nil before Run
 	closed atomic.Bool
-	awake  atomic.Bool // the worker looks at the rings by itself
+	awake  atomic.Bool // the worker polls
 	failed atomic.Pointer[error]
 	spin   uint64 // ticks of the TSC for which the worker polls; 0 with one CPU
 	late   uint64 // ticks after which a guest that runs is told of responses

@@ -1,0 +1,152 @@
+package hv
+
+import (
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pvrun/pvrun/hv/disk"
+	"github.com/pvrun/pvrun/hypercall"
+)
+
+// TestBlockEvents: who is told of answers, and when.
+func TestBlockEvents(t *testing.T) {
+	g := newRingGuest(t, 300, disk.NewMemory(4096))
+	b, k := g.vm.block, &g.vm.kick
+	if err := k.open(); err != nil {
+		t.Fatal(err)
+	}
+	defer k.close()
+	answer := func() { // as the worker does
+		t.Helper()
+		g.put(transferOf(hypercall.BlockRead, 0, testData, 512))
+		if b.serve(byWorker) != 1 {
+			t.Fatal("nothing taken")
+		}
+	}
+	raised := func(what string, want bool) {
+		t.Helper()
+		if got := k.raised.Swap(0) != 0; got != want {
+			t.Errorf("%s: raised is %v", what, got)
+		}
+	}
+	wants := func(response uint32) { atomic.StoreUint32(&g.ring.RspEvent, response) }
+	const first = 1
+	k.state.Store(parked)
+	wants(first + 1)
+	answer()
+	raised("the one before", false)
+	answer()
+	raised("a guest that waits", true)
+	answer()
+	raised("one that nobody wants to be told of", false)
+
+	k.state.Store(running)
+	b.awake.Store(true)
+	wants(4)
+	answer()
+	raised("a guest that runs", false)
+	if waits := b.tellLate(rdtsc(), false); !waits {
+		t.Error("forgotten")
+	}
+	wants(5)
+	answer() // for which it waits no longer
+	atomic.StoreUint32(&g.ring.RspCons, 4)
+	if waits := b.tellLate(rdtsc(), false); !waits {
+		t.Error("the first is taken, the second forgotten")
+	}
+	atomic.StoreUint32(&g.ring.RspCons, 5)
+	if waits := b.tellLate(rdtsc(), false); waits {
+		t.Error("it has seen them by itself")
+	}
+	raised("a guest that has seen them", false)
+	wants(6)
+	answer()
+	k.state.Store(parked) // it waits before it has seen them
+	if waits := b.tellLate(rdtsc(), false); waits {
+		t.Error("still waits")
+	}
+	raised("a guest that waits now", true)
+	k.state.Store(running)
+	wants(7)
+	answer()
+	k.state.Store(parked)
+	b.serveBlocked()
+	raised("a guest that is about to wait", true)
+	b.awake.Store(false)
+	wants(8)
+	answer()
+	raised("nobody looks after it later", true)
+}
+
+// TestBlockWakeups: a guest that rings and sleeps exactly when the contract says so
+// is never forgotten, whether the worker polls or not.
+func TestBlockWakeups(t *testing.T) {
+	for cpus := 1; cpus <= 2; cpus++ {
+		slow := disk.Inject(disk.NewMemory(4096), func(disk.Op, int64, int64) error { return nil }) // by the pool
+		for _, d := range []disk.Backend{disk.NewMemory(4096), slow} {
+			wakeups(t, cpus, d)
+		}
+	}
+}
+
+func wakeups(t *testing.T, cpus int, d disk.Backend) {
+	t.Helper()
+	g := newRingGuest(t, 300, d)
+	b, k := g.vm.block, &g.vm.kick
+	if err := k.open(); err != nil {
+		t.Fatal(err)
+	}
+	defer k.close()
+	k.state.Store(parked)
+	b.setTimes(testTSC.Hz/4, cpus)
+	b.begin()
+	seen := uint32(0)
+	for range 1500 {
+		old := g.prod
+		for range 1 + rand.IntN(5) {
+			g.put(transferOf(hypercall.BlockRead, 0, testData, 512))
+		}
+		if g.prod-atomic.LoadUint32(&g.ring.ReqEvent) < g.prod-old {
+			b.bell.ring()
+		}
+		if rand.IntN(3) == 0 {
+			time.Sleep(time.Duration(rand.IntN(60)) * time.Microsecond)
+		}
+		for seen != g.prod {
+			if n := atomic.LoadUint32(&g.ring.RspProd); n != seen {
+				seen = n
+				atomic.StoreUint32(&g.ring.RspCons, seen)
+				continue
+			}
+			atomic.StoreUint32(&g.ring.RspEvent, seen+1)
+			if atomic.LoadUint32(&g.ring.RspProd) != seen {
+				continue
+			}
+			select {
+			case <-k.parked:
+			case <-time.After(10 * time.Second):
+				t.Fatalf("%d CPUs: %d of %d were answered, and nobody says more", cpus, seen, g.prod)
+			}
+		}
+	}
+}
+
+// TestBlockSleeps: without requests the worker does not go on polling.
+func TestBlockSleeps(t *testing.T) {
+	g := newRingGuest(t, 300, disk.NewMemory(4096))
+	b := g.vm.block
+	b.setTimes(testTSC.Hz, 2)
+	b.begin()
+	g.put(transferOf(hypercall.BlockRead, 0, testData, 512))
+	b.bell.ring()
+	for end := time.Now().Add(10 * time.Second); b.count.done.Load() == 0 || b.awake.Load(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it polls for ever")
+		}
+	}
+	if atomic.LoadUint32(&g.ring.Polling) != 0 || atomic.LoadUint32(&g.ring.ReqEvent) != 2 {
+		t.Errorf("asleep with Polling %d, ReqEvent %d", g.ring.Polling, g.ring.ReqEvent)
+	}
+}
