@@ -159,3 +159,24 @@ func BenchmarkBlock(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkBlockPool is the time of requests that all have to wait, for nothing.
+func BenchmarkBlockPool(b *testing.B) {
+	for _, depth := range []uint64{1, 32} {
+		b.Run(fmt.Sprint(depth), func(b *testing.B) {
+			need.KVM(b)
+			d := disk.Inject(disk.NewMemory(1<<20), func(disk.Op, int64, int64) error { return nil })
+			vm, err := hv.New(hv.Config{Disks: disks(d), Image: loadGuest(b, randomRequests(hypercall.BlockRead, 1<<20, 4096), depth, uint64(b.N))})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer vm.Close()
+			b.ResetTimer()
+			if exit, err := vm.Run(context.Background()); err != nil || exit.Code != 0 {
+				b.Fatal(exit, err)
+			}
+			b.StopTimer()
+			b.ReportMetric(float64(vm.Stats().Exits.Total)/float64(b.N), "exits/op")
+		})
+	}
+}
