@@ -22,7 +22,7 @@ func (b *blocks) prepareFile(j *blockJob) hypercall.Status {
 		return hypercall.EINVAL
 	case !shares[a.Share].Writable && changesFiles(a):
 		return hypercall.EROFS
-	case a.Op != hypercall.HostFileRead && a.Op != hypercall.HostFileWrite || a.BufLen == 0:
+	case !moves(a) || a.BufLen == 0:
 		return 0
 	}
 	s := b.tables.pinAll(j, []hypercall.BlockSegment{{Addr: a.Buf, Len: a.BufLen}}, a.Op == hypercall.HostFileRead)
@@ -32,10 +32,29 @@ func (b *blocks) prepareFile(j *blockJob) hypercall.Status {
 	return s
 }
 
+// moves says whether an operation moves data straight between file and memory.
+func moves(a *hypercall.HostFileArgs) bool {
+	return a.Op == hypercall.HostFileRead || a.Op == hypercall.HostFileWrite
+}
+
+// ofHandle says whether an operation is only about an open file, and short.
+func ofHandle(a *hypercall.HostFileArgs) bool {
+	switch a.Op {
+	case hypercall.HostFileLock, hypercall.HostFileSeek:
+		return true
+	case hypercall.HostFileStat:
+		return a.PathLen == 0
+	}
+	return false
+}
+
 // fitsRing says whether an operation may come by the ring: those on handles that may
 // take long, or that are made often.
 func fitsRing(a *hypercall.HostFileArgs) bool {
 	const allocate = hypercall.HostFileKeepSize | hypercall.HostFilePunchHole | hypercall.HostFileZeroRange
+	if ofHandle(a) {
+		return true // the call itself checks the rest
+	}
 	flags, length := uint32(0), false
 	switch a.Op {
 	case hypercall.HostFileRead, hypercall.HostFileWrite, hypercall.HostFileTruncate:
@@ -51,7 +70,8 @@ func fitsRing(a *hypercall.HostFileArgs) bool {
 
 // quickFile says whether a request is tried without waiting.
 func (j *blockJob) quickFile(now uint64) bool {
-	return j.file.Op == hypercall.HostFileRead || j.file.Op == hypercall.HostFileWrite && !j.ring.pace.slow(now)
+	return j.file.Op == hypercall.HostFileRead || ofHandle(&j.file) ||
+		j.file.Op == hypercall.HostFileWrite && !j.ring.pace.slow(now)
 }
 
 // performFile does a request that was prepared: what host_file returns, and with
@@ -63,6 +83,10 @@ func (b *blocks) performFile(j *blockJob, nowait bool) int64 {
 		return blocked
 	}
 	h := b.vm.files.open[j.file.Handle]
+	if h != nil && h.share == j.file.Share && ofHandle(&j.file) {
+		defer b.vm.filesMu.Unlock()
+		return b.vm.hostHandle(h, &j.file)
+	}
 	b.vm.filesMu.Unlock()
 	if h == nil || h.share != j.file.Share {
 		return failed(hypercall.EBADF)

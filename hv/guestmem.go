@@ -78,7 +78,11 @@ func accessCode(write bool) uint64 {
 	return 0
 }
 
-func (t *pageTables) ofFile(b []byte) bool { return t.win.has(b) }
+func (t *pageTables) ofFile(b []byte) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.win.has(b)
+}
 
 // slices is the guest memory [a, a+n) as few pieces of host memory as it is
 // contiguous in. Nothing keeps them beyond the handler. What is to be read may be

@@ -18,11 +18,11 @@ func (vm *VM) hostMap(h *hostHandle, a *hypercall.HostFileArgs) hypercall.Status
 	if s != 0 {
 		return s
 	}
+	vm.tables.mu.Lock()
+	defer vm.tables.mu.Unlock()
 	if err := vm.openWindow(); err != nil {
 		return mapStatus(err)
 	}
-	vm.tables.mu.Lock()
-	defer vm.tables.mu.Unlock()
 	return vm.tables.mapFile(m)
 }
 
