@@ -7,7 +7,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -193,7 +192,7 @@ func (b *blocks) begin() {
 		return
 	}
 	b.done = make(chan struct{})
-	go b.run()
+	go b.worker(false)
 }
 
 // close waits until no request is under way. None can come any more.
@@ -252,51 +251,3 @@ func (b *blocks) stats() BlockStats {
 		Doorbells: c.bells.Load(), Polls: c.polls.Load(), Events: c.events.Load(), LateEvents: c.late.Load(),
 	}
 }
-
-// pool is a bounded number of goroutines for what has to wait for the host.
-type pool struct {
-	mu      sync.Mutex
-	queue   []*blockJob
-	running int
-	all     sync.WaitGroup
-}
-
-// maxPool bounds the goroutines that wait at the same time.
-const maxPool = 64
-
-// later has a job done by the pool.
-func (b *blocks) later(j *blockJob) {
-	b.count.waited.Add(1)
-	p := &b.pool
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.queue = append(p.queue, j)
-	if p.running < maxPool {
-		p.running++
-		p.all.Go(b.work)
-	}
-}
-
-// work does jobs until there are none.
-func (b *blocks) work() {
-	defer b.rescue()
-	for j := b.pool.next(); j != nil; j = b.pool.next() {
-		b.complete(j, b.perform(j, false), byPool)
-	}
-}
-
-// next is the oldest job; with nil the goroutine that asks is no longer counted.
-func (p *pool) next() *blockJob {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.queue) == 0 {
-		p.running--
-		p.queue = nil
-		return nil
-	}
-	j := p.queue[0]
-	p.queue = p.queue[1:]
-	return j
-}
-
-func (p *pool) wait() { p.all.Wait() }

@@ -47,7 +47,7 @@ func (g *ringGuest) put(q hypercall.BlockRequest) {
 // settle waits until all requests are answered.
 func (g *ringGuest) settle() {
 	g.Helper()
-	g.vm.block.serve(byVCPU)
+	g.vm.block.serveAll(byVCPU)
 	for end := time.Now().Add(10 * time.Second); g.vm.block.busy(); time.Sleep(10 * time.Microsecond) {
 		if time.Now().After(end) {
 			g.Fatal("no answer")
@@ -131,7 +131,7 @@ func TestBlockPinned(t *testing.T) {
 			check := newChecker(t, g.vm)
 			g.mapRW(scratch, pageSize)
 			g.put(transferOf(hypercall.BlockRead, 0, scratch, pageSize))
-			g.vm.block.serve(byVCPU)
+			g.vm.block.serveAll(byVCPU)
 			<-begun
 			target := g.vm.tables.slot(scratch, false).load().frame()
 			call(g.vm.tables)
@@ -222,11 +222,11 @@ func TestBlockFull(t *testing.T) {
 	for i := range uint64(hypercall.BlockRingSize) {
 		g.put(transferOf(hypercall.BlockRead, i*512, testData, 512))
 	}
-	if n := g.vm.block.serve(byVCPU); n != hypercall.BlockRingSize {
+	if n := g.vm.block.serveAll(byVCPU); n != hypercall.BlockRingSize {
 		t.Errorf("%d were taken", n)
 	}
 	g.put(transferOf(hypercall.BlockRead, 0, testData, 512))
-	g.vm.block.serve(byVCPU)
+	g.vm.block.serveAll(byVCPU)
 	var e *ringError
 	if err := g.vm.block.failure(); !errors.As(err, &e) || !g.vm.stop.Load() {
 		t.Errorf("one more: %v", err)
@@ -264,7 +264,7 @@ func TestBlockClose(t *testing.T) {
 func TestBlockDefect(t *testing.T) {
 	g := newRingGuest(t, 300, disk.Inject(disk.NewMemory(4096), func(disk.Op, int64, int64) error { panic("broken") }))
 	g.put(transferOf(hypercall.BlockRead, 0, testData, 512))
-	g.vm.block.serve(byVCPU)
+	g.vm.block.serveAll(byVCPU)
 	g.vm.block.pool.wait()
 	var d *Defect
 	if !errors.As(g.vm.block.failure(), &d) || d.Value != "broken" {

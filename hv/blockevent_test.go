@@ -21,7 +21,7 @@ func TestBlockEvents(t *testing.T) {
 	answer := func() { // as the worker does
 		t.Helper()
 		g.put(transferOf(hypercall.BlockRead, 0, testData, 512))
-		if b.serve(byWorker) != 1 {
+		if b.serveAll(byWorker) != 1 {
 			t.Fatal("nothing taken")
 		}
 	}

@@ -144,7 +144,7 @@ func TestFileRingBusy(t *testing.T) {
 	g.vm.space.copyOut(testData, bytesOf(&a))
 	g.vm.filesMu.Lock()
 	g.put(hypercall.BlockRequest{Op: hypercall.BlockHostFile, Segments: [2]hypercall.BlockSegment{{Addr: testData}}})
-	g.vm.block.serve(byVCPU)
+	g.vm.block.serveAll(byVCPU)
 	if !g.vm.block.busy() {
 		t.Error("answered")
 	}

@@ -1,10 +1,8 @@
 package hv
 
 import (
-	"errors"
 	"sync/atomic"
 
-	"github.com/pvrun/pvrun/hv/disk"
 	"github.com/pvrun/pvrun/hypercall"
 	"golang.org/x/sys/unix"
 )
@@ -50,36 +48,79 @@ func (e *bell) wait() {
 	}
 }
 
-// run is the worker: it sleeps until the guest rings, and serves the rings for as
-// long as requests keep coming.
-func (b *blocks) run() {
-	defer close(b.done)
+// worker sleeps until the guest rings, and serves the rings for as long as requests
+// keep coming. A job that came alone and has to wait for the host it does itself, on
+// a thread that is awake, and has another goroutine be the worker.
+func (b *blocks) worker(rung bool) {
+	if j := b.lead(rung); j != nil {
+		go b.worker(true)
+		b.count.waited.Add(1)
+		b.work(j)
+	}
+}
+
+// lead is the worker until the machine is closed, or until there is a job for it as
+// one of the pool.
+func (b *blocks) lead(rung bool) (j *blockJob) {
+	defer func() {
+		if j == nil {
+			close(b.done)
+		}
+	}()
 	defer b.rescue()
+	for ; !b.closed.Load(); rung = false {
+		if !rung && !b.sleepUntilRung() {
+			break
+		}
+		if j = b.serveRung(); j != nil {
+			return j
+		}
+	}
+	return nil
+}
+
+func (b *blocks) sleepUntilRung() bool {
+	b.bell.wait()
+	if b.closed.Load() {
+		return false
+	}
+	b.count.bells.Add(1)
+	if b.spin == 0 {
+		// The guest has the one CPU, and serves itself when it blocks.
+		_, _, _ = unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+	}
+	return true
+}
+
+// serveRung serves the rings until there is nothing to do, or until there is a job
+// for the worker as one of the pool.
+func (b *blocks) serveRung() *blockJob {
 	for {
-		b.bell.wait()
-		if b.closed.Load() {
-			return
-		}
-		b.count.bells.Add(1)
-		if b.spin == 0 {
-			// The guest has the one CPU, and serves itself when it blocks.
-			_, _, _ = unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
-		}
-		for b.serveAwake() {
+		more, j := b.serveAwake()
+		switch {
+		case j != nil && b.pool.join():
+			return j
+		case j != nil:
+			b.later(j)
+		case !more:
+			return nil
 		}
 	}
 }
 
 // serveAwake serves the rings until nothing has come for a while, and says whether
-// something has come since.
-func (b *blocks) serveAwake() (more bool) {
+// something has come since; or until there is a job that has to wait for the host.
+func (b *blocks) serveAwake() (more bool, waits *blockJob) {
 	b.awake.Store(b.spin > 0)
 	b.setPolling(b.spin > 0)
 	idle, last := uint64(0), rdtsc()
 	for !b.closed.Load() {
-		n := b.serve(byWorker)
+		n, j := b.serve(byWorker)
+		if j != nil {
+			return false, j
+		}
 		now := rdtsc()
-		waits := b.tellLate(now, false)
+		late := b.tellLate(now, false)
 		// A long turn is one in which the host ran something else.
 		idle += min(now-last, b.spin/8)
 		last = now
@@ -87,13 +128,13 @@ func (b *blocks) serveAwake() (more bool) {
 		case n > 0:
 			idle = 0
 			continue
-		case !waits && idle >= b.spin:
-			return b.sleep()
+		case !late && idle >= b.spin:
+			return b.sleep(), nil
 		}
 		b.count.polls.Add(1)
 		pause()
 	}
-	return false
+	return false, nil
 }
 
 // sleep makes sure that the worker is woken for whatever comes from now on.
@@ -128,9 +169,10 @@ const (
 	byPool
 )
 
-// serve takes what is in the rings, up to what fits into them, and does it or has
-// it done; n is how much that was.
-func (b *blocks) serve(who server) (n int) {
+// serve takes what is in the rings, up to what fits into them, and does it or leaves
+// it to the pool; n is how much that was. The last job of those that have to wait for
+// the host is left to the caller.
+func (b *blocks) serve(who server) (n int, waits *blockJob) {
 	for _, r := range b.rings {
 		for range hypercall.BlockRingSize {
 			j, err := r.take()
@@ -141,12 +183,23 @@ func (b *blocks) serve(who server) (n int) {
 				break
 			}
 			n++
-			b.count.requests.Add(1)
-			if who == byVCPU {
-				b.count.inline.Add(1)
+			if b.start(j, who) {
+				continue
 			}
-			b.start(j, who)
+			if waits != nil {
+				b.later(waits)
+			}
+			waits = j
 		}
+	}
+	return n, waits
+}
+
+// serveAll is serve for those who do not wait.
+func (b *blocks) serveAll(who server) (n int) {
+	n, j := b.serve(who)
+	if j != nil {
+		b.later(j)
 	}
 	return n
 }
@@ -158,7 +211,7 @@ func (b *blocks) serveBlocked() {
 		return
 	}
 	for {
-		b.serve(byVCPU)
+		b.serveAll(byVCPU)
 		b.tellLate(0, true)
 		if b.awake.Load() || !b.arm() {
 			return
@@ -183,203 +236,5 @@ func (b *blocks) busy() bool {
 			return true
 		}
 	}
-	return false
-}
-
-// start does a request here if it does not have to wait for the host.
-func (b *blocks) start(j *blockJob, who server) {
-	if s := b.prepare(j); s != 0 {
-		b.complete(j, failed(s), who)
-		return
-	}
-	b.countBytes(j)
-	began := rdtsc()
-	if !j.quick(began) {
-		b.later(j)
-		return
-	}
-	result := b.perform(j, true)
-	if result == blocked {
-		b.later(j)
-		return
-	}
-	if j.writes() {
-		j.ring.pace.note(began, rdtsc(), b.slow)
-	}
-	b.complete(j, result, who)
-}
-
-func (b *blocks) countBytes(j *blockJob) {
-	n := uint64(0)
-	for _, p := range j.pieces {
-		n += uint64(len(p))
-	}
-	if j.writes() {
-		b.count.writtenBytes.Add(n)
-	} else {
-		b.count.readBytes.Add(n)
-	}
-}
-
-// pace knows whether writes only copy into the host's memory, as they mostly do.
-type pace struct {
-	credit atomic.Int32  // writes that have to pass until one slow write is forgiven
-	until  atomic.Uint64 // TSC until which they are taken to be slow
-}
-
-const (
-	// slowTwice is among how many writes two slow ones mean that it was not only
-	// the host that ran something else for a moment.
-	slowTwice = 16
-	// slowFor is for how many times slowWrite writes are then taken to be slow.
-	slowFor = 50
-)
-
-func (p *pace) slow(now uint64) bool { return now < p.until.Load() }
-
-func (p *pace) note(began, now, slow uint64) {
-	switch left := p.credit.Load(); {
-	case now-began < slow && left > 0:
-		p.credit.Add(-1)
-	case now-began < slow:
-	case left > 0:
-		p.until.Store(now + slowFor*slow)
-	default:
-		p.credit.Store(slowTwice)
-	}
-}
-
-// blocked is a result that no guest sees: it would have to wait.
-const blocked = -1 << 32
-
-// perform does a request that was prepared: 0, or minus a status.
-func (b *blocks) perform(j *blockJob, nowait bool) int64 {
-	if j.ring.back == nil {
-		return b.performFile(j, nowait)
-	}
-	q, back := &j.req, j.ring.back
-	off, n := int64(q.Offset), int64(q.Length)
-	switch q.Op {
-	case hypercall.BlockRead:
-		return blockResult(b.read(j, nowait))
-	case hypercall.BlockWrite:
-		return blockResult(back.WriteAt(j.pieces, off))
-	case hypercall.BlockFlush:
-		return blockResult(back.Flush())
-	case hypercall.BlockDiscard:
-		return blockResult(b.inParts(off, n, back.Discard))
-	}
-	return blockResult(b.inParts(off, n, back.WriteZeroes))
-}
-
-// read fills a request's buffer. A paging call may take the host's right to write
-// to it for a moment (memory.refresh): the kernel then says EFAULT, and Go's copies
-// are made under the lock that such calls have too.
-func (b *blocks) read(j *blockJob, nowait bool) error {
-	if j.ring.kernel {
-		err := j.ring.back.ReadAt(j.pieces, int64(j.req.Offset), nowait)
-		if !errors.Is(err, unix.EFAULT) {
-			return err
-		}
-	}
-	buf := make([]byte, j.req.Length)
-	if err := j.ring.back.ReadAt([][]byte{buf}, int64(j.req.Offset), nowait); err != nil {
-		return err
-	}
-	b.tables.scatter(j.pieces, buf)
-	return nil
-}
-
-// partBytes bounds what is done of a long range before the machine's end is looked
-// for.
-const partBytes = 64 << 20
-
-func (b *blocks) inParts(off, n int64, do func(off, n int64) error) error {
-	for n > 0 {
-		part := min(n, partBytes)
-		if b.closed.Load() {
-			return unix.EIO // nobody reads it
-		}
-		if err := do(off, part); err != nil {
-			return err
-		}
-		off += part
-		n -= part
-	}
-	return nil
-}
-
-func blockResult(err error) int64 {
-	var errno unix.Errno
-	switch {
-	case err == nil:
-		return 0
-	case err == disk.ErrWouldBlock:
-		return blocked
-	case errors.As(err, &errno) && errno != 0:
-		return -int64(errno)
-	}
-	return failed(hypercall.EIO)
-}
-
-// complete answers a request, and tells the guest where it wants that.
-func (b *blocks) complete(j *blockJob, result int64, who server) {
-	b.tables.unpin(j)
-	b.count.done.Add(1)
-	r := j.ring
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.put(j, result) {
-		b.tell(r, who)
-	}
-}
-
-// tell raises EventBlock: at once when the guest waits, and of a guest that runs
-// only when it has not seen by itself, after a while, what it is to be told. The
-// ring is locked.
-func (b *blocks) tell(r *blockRing, who server) {
-	kick := &b.vm.kick
-	switch {
-	case who == byVCPU:
-		b.count.events.Add(1)
-		kick.raised.Or(1 << hypercall.EventBlock)
-	case kick.state.Load() != running || !b.awake.Load():
-		b.count.events.Add(1)
-		b.vm.raise(hypercall.EventBlock)
-	default:
-		r.upTo = r.prod
-		if r.late.Load() == 0 {
-			r.late.Store(rdtsc() | 1)
-		}
-	}
-}
-
-// tellLate looks after events that were put off, and says whether some still are.
-// With now they are not put off any longer.
-func (b *blocks) tellLate(at uint64, now bool) (waits bool) {
-	for _, r := range b.rings {
-		if r.late.Load() != 0 && b.tellRing(r, at, now) {
-			waits = true
-		}
-	}
-	return waits
-}
-
-func (b *blocks) tellRing(r *blockRing, at uint64, now bool) (waits bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	since := r.late.Load()
-	switch {
-	case since == 0:
-		return false
-	case r.taken():
-	case now || at-since >= b.late && at > since || b.vm.kick.state.Load() != running:
-		b.count.events.Add(1)
-		b.count.late.Add(1)
-		b.vm.raise(hypercall.EventBlock)
-	default:
-		return true
-	}
-	r.late.Store(0)
 	return false
 }

@@ -3,6 +3,7 @@ package guests
 import (
 	"bytes"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/pvrun/pvrun/hv"
@@ -255,6 +256,36 @@ func TestBlockFlipping(t *testing.T) {
 			o.wantStopped(t)
 		} else {
 			o.wantFault(t, "block ring 0: ReqProd")
+		}
+	}
+}
+
+// TestBlockExit: a machine that ends, or is stopped, while requests are under way.
+func TestBlockExit(t *testing.T) {
+	slow := disk.Inject(disk.NewMemory(1<<20), func(disk.Op, int64, int64) error {
+		time.Sleep(2 * time.Millisecond)
+		return nil
+	})
+	for name, end := range map[string]func(g *blockGuest){
+		"exit":  func(g *blockGuest) { g.code.Exit(7) },
+		"fault": func(g *blockGuest) { g.code.Store(1<<40, 1) },
+		"spin":  func(g *blockGuest) { g.code.Spin() },
+		"block": func(g *blockGuest) { g.code.Hypercall(hypercall.CallBlock, hypercall.Forever).Exit(7) },
+	} {
+		g := newBlockGuest()
+		for range 100 {
+			g.put(one(hypercall.BlockRead, 0, buffer, 512))
+		}
+		g.code.Store32(ringEvent, 100).Store32(ringProd, 100).Hypercall(hypercall.CallDoorbell)
+		end(g)
+		o := run(t, hv.Config{Image: asm.Image{Code: g.code}.Write(t), Disks: disks(slow)}, burst)
+		switch name {
+		case "fault":
+			o.wantFault(t, "#PF")
+		case "spin":
+			o.wantStopped(t)
+		default:
+			o.wantExit(t, 7)
 		}
 	}
 }

@@ -1,0 +1,69 @@
+package hv
+
+import "sync"
+
+// pool is a bounded number of goroutines for what has to wait for the host.
+type pool struct {
+	mu      sync.Mutex
+	queue   []*blockJob
+	running int
+	all     sync.WaitGroup
+}
+
+// maxPool bounds the goroutines that wait at the same time.
+const maxPool = 64
+
+// later has a job done by the pool.
+func (b *blocks) later(j *blockJob) {
+	b.count.waited.Add(1)
+	p := &b.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queue = append(p.queue, j)
+	if p.running < maxPool {
+		p.running++
+		p.all.Add(1)
+		go b.work(nil)
+	}
+}
+
+// join counts the goroutine that asks as one of the pool, unless it is full. It then
+// calls work.
+func (p *pool) join() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.running == maxPool {
+		return false
+	}
+	p.running++
+	p.all.Add(1)
+	return true
+}
+
+// work does one job, if it is given one, and then others until there are none.
+func (b *blocks) work(j *blockJob) {
+	defer b.pool.all.Done()
+	defer b.rescue()
+	if j == nil {
+		j = b.pool.next()
+	}
+	for ; j != nil; j = b.pool.next() {
+		b.complete(j, b.perform(j, false), byPool)
+	}
+}
+
+// next is the oldest job; with nil the goroutine that asks is no longer counted.
+func (p *pool) next() *blockJob {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.queue) == 0 {
+		p.running--
+		p.queue = nil
+		return nil
+	}
+	j := p.queue[0]
+	p.queue = p.queue[1:]
+	return j
+}
+
+func (p *pool) wait() { p.all.Wait() }
