@@ -48,7 +48,17 @@ func (b *blocks) work(j *blockJob) {
 		j = b.pool.next()
 	}
 	for ; j != nil; j = b.pool.next() {
-		b.complete(j, b.perform(j, false), byPool)
+		b.finish(j)
+	}
+}
+
+// finish does a job that has to wait. Behind a sync more is likely to come, and at
+// once: the worker is woken to look at the rings by itself.
+func (b *blocks) finish(j *blockJob) {
+	synced := j.syncs()
+	b.complete(j, b.perform(j, false), byPool)
+	if synced && b.spin > 0 && !b.awake.Load() {
+		b.bell.ring()
 	}
 }
 

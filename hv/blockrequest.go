@@ -19,6 +19,11 @@ func (j *blockJob) writes() bool {
 	return j.req.Op == hypercall.BlockWrite || j.req.Op == hypercall.BlockHostFile && j.file.Op == hypercall.HostFileWrite
 }
 
+// syncs says whether a job makes what was written stay.
+func (j *blockJob) syncs() bool {
+	return j.req.Op == hypercall.BlockFlush || j.req.Op == hypercall.BlockHostFile && j.file.Op == hypercall.HostFileSync
+}
+
 // quick says whether a job is likely to be done without waiting.
 func (j *blockJob) quick(now uint64) bool {
 	switch j.req.Op {
