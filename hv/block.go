@@ -110,8 +110,10 @@ type blocks struct {
 	failed atomic.Pointer[error]
 	spin   uint64 // ticks of the TSC for which the worker polls; 0 with one CPU
 	late   uint64 // ticks after which a guest that runs is told of responses
-	slow   uint64 // ticks that make a write a slow one
-	count  blockCounters
+	slow   uint64 // ticks that make a write a slow one, and as many again for each MiB
+
+	patience uint64 // ticks for which the vCPU's thread serves a guest that blocks
+	count    blockCounters
 }
 
 // ringPages is the memory of one ring.
@@ -169,7 +171,7 @@ func (vm *VM) makeRings() error {
 // setTimes turns times into ticks. With one CPU for all nobody polls.
 func (b *blocks) setTimes(hz uint64, cpus int) {
 	ticks := func(d time.Duration) uint64 { return hz / 1_000_000 * uint64(d.Microseconds()) }
-	b.late, b.slow = ticks(eventDelay), ticks(slowWrite)
+	b.late, b.slow, b.patience = ticks(eventDelay), ticks(slowWrite), ticks(serveFor)
 	if cpus > 1 {
 		b.spin = ticks(pollFor)
 	}
@@ -181,6 +183,9 @@ const (
 	// eventDelay is how long a guest that runs may find responses by itself: a kick
 	// costs it about 20 µs.
 	eventDelay = hypercall.MaxEventDelayNS / 2 * time.Nanosecond
+	// serveFor is how long the vCPU's thread serves a guest that blocks, which has
+	// timers and other events to wait for.
+	serveFor = 300 * time.Microsecond
 	// slowWrite is how long a write takes that is not only a copy into the host's
 	// memory: those that follow do not keep anybody waiting.
 	slowWrite = time.Millisecond

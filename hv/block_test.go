@@ -28,6 +28,7 @@ func newRingGuest(t testing.TB, pages int, b disk.Backend) *ringGuest {
 	if err := vm.makeRings(); err != nil {
 		t.Fatal(err)
 	}
+	vm.block.patience = 1 << 60
 	t.Cleanup(func() {
 		if err := vm.block.close(); err != nil {
 			t.Error(err)

@@ -101,6 +101,7 @@ func wakeups(t *testing.T, cpus int, d disk.Backend) {
 	defer k.close()
 	k.state.Store(parked)
 	b.setTimes(testTSC.Hz/4, cpus)
+	b.patience = uint64(rand.IntN(3)) * 2000
 	b.begin()
 	seen := uint32(0)
 	for range 1500 {
@@ -123,6 +124,12 @@ func wakeups(t *testing.T, cpus int, d disk.Backend) {
 			atomic.StoreUint32(&g.ring.RspEvent, seen+1)
 			if atomic.LoadUint32(&g.ring.RspProd) != seen {
 				continue
+			}
+			if rand.IntN(2) == 0 { // the guest blocks
+				b.serveBlocked()
+				if k.raised.Swap(0) != 0 {
+					continue
+				}
 			}
 			select {
 			case <-k.parked:

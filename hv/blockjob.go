@@ -19,7 +19,7 @@ func (b *blocks) start(j *blockJob, who server) (done bool) {
 		b.complete(j, failed(s), who)
 		return true
 	}
-	b.countBytes(j)
+	n := b.countBytes(j)
 	began := rdtsc()
 	if !j.quick(began) {
 		return false
@@ -29,14 +29,13 @@ func (b *blocks) start(j *blockJob, who server) (done bool) {
 		return false
 	}
 	if j.writes() {
-		j.ring.pace.note(began, rdtsc(), b.slow)
+		j.ring.pace.note(began, rdtsc(), b.slow+b.slow*n>>20)
 	}
 	b.complete(j, result, who)
 	return true
 }
 
-func (b *blocks) countBytes(j *blockJob) {
-	n := uint64(0)
+func (b *blocks) countBytes(j *blockJob) (n uint64) {
 	for _, p := range j.pieces {
 		n += uint64(len(p))
 	}
@@ -45,6 +44,7 @@ func (b *blocks) countBytes(j *blockJob) {
 	} else {
 		b.count.readBytes.Add(n)
 	}
+	return n
 }
 
 // pace knows whether writes only copy into the host's memory, as they mostly do.

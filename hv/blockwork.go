@@ -171,8 +171,10 @@ const (
 
 // serve takes what is in the rings, up to what fits into them, and does it or leaves
 // it to the pool; n is how much that was. The last job of those that have to wait for
-// the host is left to the caller.
+// the host is left to the caller. The vCPU's thread has other work too, and does not
+// go on for long.
 func (b *blocks) serve(who server) (n int, waits *blockJob) {
+	began := rdtsc()
 	for _, r := range b.rings {
 		for range hypercall.BlockRingSize {
 			j, err := r.take()
@@ -183,13 +185,18 @@ func (b *blocks) serve(who server) (n int, waits *blockJob) {
 				break
 			}
 			n++
-			if b.start(j, who) {
-				continue
+			if !b.start(j, who) {
+				if waits != nil {
+					b.later(waits)
+				}
+				waits = j
 			}
-			if waits != nil {
-				b.later(waits)
+			switch now := rdtsc(); {
+			case who == byWorker:
+				b.tellLate(now, false)
+			case now-began >= b.patience:
+				return n, waits
 			}
-			waits = j
 		}
 	}
 	return n, waits
@@ -210,10 +217,14 @@ func (b *blocks) serveBlocked() {
 	if b == nil {
 		return
 	}
-	for {
+	for began := rdtsc(); ; {
 		b.serveAll(byVCPU)
 		b.tellLate(0, true)
-		if b.awake.Load() || !b.arm() {
+		switch {
+		case rdtsc()-began >= b.patience:
+			b.bell.ring()
+			return
+		case b.awake.Load() || !b.arm():
 			return
 		}
 	}

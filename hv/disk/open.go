@@ -77,7 +77,7 @@ func openError(path string, err error) error {
 	case errors.Is(err, os.ErrPermission), errors.Is(err, unix.EROFS):
 		return fmt.Errorf("%w; :ro after its name opens it to be read only", err)
 	case errors.Is(err, unix.EBUSY):
-		return fmt.Errorf("%w: the host uses it; unmount it first", err)
+		return fmt.Errorf("%w: the host, where it may be mounted, or another pvrun uses it", err)
 	}
 	return err
 }
