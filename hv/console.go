@@ -161,7 +161,22 @@ func (vm *VM) consoleRead(a callArgs) int64 {
 	if s != 0 {
 		return failed(s)
 	}
+	if len(pieces) > 0 && vm.space.ofFile(pieces[0]) && vm.con.streams[0].r != nil {
+		return vm.consoleReadCopy(a[0], len(pieces[0]))
+	}
 	return vm.con.read(pieces)
+}
+
+// consoleReadCopy reads to where only system calls may write, from a Reader.
+func (vm *VM) consoleReadCopy(to uint64, most int) int64 {
+	b := make([]byte, most)
+	n := vm.con.read([][]byte{b})
+	if n > 0 {
+		if s := vm.space.copyOut(to, b[:n]); s != 0 {
+			return failed(s)
+		}
+	}
+	return n
 }
 
 // read fills pieces from the program's input: bytes, 0 at its end, or minus a

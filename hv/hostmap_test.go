@@ -387,3 +387,29 @@ func TestHostFileStatfs(t *testing.T) {
 		}
 	}
 }
+
+// TestFileMapConsole: what a program reads and writes of its console may be a file's
+// page, also one that has gone.
+func TestFileMapConsole(t *testing.T) {
+	s := newMapShare(t)
+	var out bytes.Buffer
+	s.VM.con.streams[0] = stream{fd: -1, r: bytes.NewReader([]byte("typed"))}
+	s.VM.con.streams[1] = stream{fd: -1, w: &out}
+	s.mapAt(1, mapsAt, filePages, 0, hypercall.MapWrite)
+	at := mapsAt + 5*pageSize
+	if n := s.dispatch(hypercall.CallConsoleRead, callArgs{at, 100}); n != 5 {
+		t.Fatalf("read: %d", n)
+	}
+	if n := s.dispatch(hypercall.CallConsoleWrite, callArgs{1, at, 5}); n != 5 || out.String() != "typed" {
+		t.Errorf("write: %d, %q", n, out.String())
+	}
+	if b, err := os.ReadFile(s.files[0]); err != nil || string(b[5*pageSize:][:5]) != "typed" {
+		t.Errorf("the file has %q, %v", b[5*pageSize:][:5], err)
+	}
+	if err := os.Truncate(s.files[0], pageSize); err != nil {
+		t.Fatal(err)
+	}
+	s.VM.con.streams[0].r = bytes.NewReader([]byte("lost"))
+	s.errno("read to nowhere", s.dispatch(hypercall.CallConsoleRead, callArgs{at, 100}), hypercall.EFAULT)
+	s.errno("write from nowhere", s.dispatch(hypercall.CallConsoleWrite, callArgs{1, at, 5}), hypercall.EFAULT)
+}

@@ -48,8 +48,9 @@ const (
 	windowStep = 256 << 20
 	// windowAlign is where the window may begin on the machine's physical bus.
 	windowAlign = 1 << 30
-	// maxAreas bounds mappings; each is one of the host process's, which are few.
-	maxAreas = 16384
+	// maxAreas bounds mappings; each is one of the host process's, of which there are
+	// 65530 (vm.max_map_count's default, proc_sys_vm(5)).
+	maxAreas = 8192
 	// carefulTouches is more than the pages that one instruction can touch.
 	carefulTouches = 64
 )

@@ -245,7 +245,7 @@ func TestFileMapMany(t *testing.T) {
 		}
 	}
 	args(s.code)
-	s.try("100,000 mappings", 16384, func(c *asm.Code) {
+	s.try("100,000 mappings", 8192, func(c *asm.Code) {
 		c.Mov(asm.RBX, 0).Mov(asm.R12, n)
 		loop := len(c.B)
 		c.Hypercall(hypercall.CallHostFile, fileArgs)
