@@ -274,13 +274,19 @@ func TestHostFileSwap(t *testing.T) {
 			modes[s.do(hypercall.HostFileArgs{Op: hypercall.HostFileChmod, Mode: 0o644}, "last") == 0]++
 		}
 		s.do(hypercall.HostFileArgs{Op: hypercall.HostFileMkdir, Mode: 0o755}, "way/made")
+		times := hypercall.HostFileTimes{ATime: 1e18, MTime: 1e18}
+		s.space.copyOut(bufAt, bytesOf(&times))
+		for _, name := range []string{"way/x", "last"} {
+			s.do(hypercall.HostFileArgs{Op: hypercall.HostFileSetTimes, Flags: hypercall.HostFileNOFOLLOW, BufLen: 16}, name)
+			s.do(hypercall.HostFileArgs{Op: hypercall.HostFileStatfs, BufLen: 56}, name)
+		}
 	}
 	stop()
 	if list, _ := os.ReadDir(outside); len(list) != 1 {
 		t.Errorf("outside are now %v", list)
 	}
-	if st, _ := os.Stat(filepath.Join(outside, "x")); st.Mode().Perm() != 0o600 || seen == 0 {
-		t.Errorf("outside: %v; inside was seen %d times", st.Mode(), seen)
+	if st, _ := os.Stat(filepath.Join(outside, "x")); st.Mode().Perm() != 0o600 || seen == 0 || st.ModTime().UnixNano() == 1e18 {
+		t.Errorf("outside: %v, %v; inside was seen %d times", st.Mode(), st.ModTime(), seen)
 	}
 	if modes[true] == 0 || modes[false] == 0 {
 		t.Logf("chmod of the last name: done %d times, refused %d times", modes[true], modes[false])

@@ -220,6 +220,7 @@ func TestFileMapHostile(t *testing.T) {
 		{"start info", einval, 1, startPage, page, 0, rw},
 		{"shared info", einval, 1, uint64(hypercall.SharedInfoGVA), page, 0, rw},
 		{"the vCPU's page", einval, 1, uint64(hypercall.VCPUInfoGVA), page, 0, rw},
+		{"the rings", einval, 1, uint64(hypercall.BlockRingGVA), page, 0, rw},
 		{"the kernel half", einval, 1, 0xffff_8000_0000_0000, page, 0, rd},
 	} {
 		s.mapFile(test.name, test.result, test.handle, test.at, test.n, test.off, test.flags)
