@@ -413,3 +413,18 @@ func TestFileMapConsole(t *testing.T) {
 	s.errno("read to nowhere", s.dispatch(hypercall.CallConsoleRead, callArgs{at, 100}), hypercall.EFAULT)
 	s.errno("write from nowhere", s.dispatch(hypercall.CallConsoleWrite, callArgs{1, at, 5}), hypercall.EFAULT)
 }
+
+// TestFileMapNoRoom: a processor with few address bits maps no files.
+func TestFileMapNoRoom(t *testing.T) {
+	s := newMapShare(t)
+	if _, err := newWindow(s.mem, 32, nil); err != unix.ENODEV {
+		t.Error(err)
+	}
+	w, err := newWindow(s.mem, 36, nil)
+	if err != nil || w.first.gpa() != 5<<30 || len(w.data) != 59<<30 {
+		t.Fatal(err)
+	}
+	if err := w.close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -55,18 +55,19 @@ const (
 	carefulTouches = 64
 )
 
-// newWindow reserves the addresses. physBits are the machine's.
+// newWindow reserves the addresses. physBits are the machine's. ENODEV, with which
+// guests do without, is for a processor or a limit of the process's that leaves none.
 func newWindow(mem *memory, physBits int, give func(int, hypercall.GPA, []byte) error) (*window, error) {
 	const align = windowAlign >> pageShift
 	w := &window{first: (frame(mem.total) + align - 1) &^ (align - 1), give: give}
 	size := min(windowSize, int64(1)<<physBits-int64(w.first.gpa()))
 	if size < windowStep {
-		return nil, unix.ENOMEM
+		return nil, unix.ENODEV
 	}
 	data, err := unix.Mmap(-1, 0, int(size&^(windowStep-1)), unix.PROT_NONE,
 		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
 	if err != nil {
-		return nil, unix.ENOMEM
+		return nil, unix.ENODEV
 	}
 	w.data = data
 	return w, nil

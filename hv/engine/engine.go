@@ -42,7 +42,7 @@ const (
 )
 
 var reasonNames = [Reasons]string{
-	"hypercall", "exception", "interrupted", "io", "mmio", "hlt", "shutdown", "internal", "no page",
+	"hypercall", "exception", "interrupted", "io", "mmio", "hlt", "shutdown", "internal", "no_page",
 }
 
 func (r Reason) String() string { return reasonNames[r] }
