@@ -428,3 +428,41 @@ func TestFileMapNoRoom(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestFileMapPinned: rings read to mapped files and write from copies of them, and
+// pin nothing; pages that go meanwhile are no harm.
+func TestFileMapPinned(t *testing.T) {
+	s := newMapShare(t)
+	tables := s.VM.tables
+	s.mapAt(1, mapsAt, filePages, 0, hypercall.MapWrite)
+	buffer := []hypercall.BlockSegment{{Addr: hypercall.GVA(mapsAt + pageSize - 8), Len: 2 * pageSize}}
+	to, from := &blockJob{}, &blockJob{}
+	if st := tables.pinAll(to, buffer, true); st != 0 {
+		t.Fatal(st)
+	}
+	if st := tables.pinAll(from, buffer, false); st != 0 {
+		t.Fatal(st)
+	}
+	text := bytes.Repeat([]byte("pinned? "), pageSize/4)
+	tables.scatter(to.pieces, text)
+	b, err := os.ReadFile(s.files[0])
+	if err != nil || !bytes.Equal(b[pageSize-8:][:len(text)], text) || len(to.frames)+len(from.frames) != 0 {
+		t.Errorf("%v, %d and %d frames, the file has %q", err, len(to.frames), len(from.frames), b[pageSize-8:][:16])
+	}
+	if got := binary.LittleEndian.Uint64(from.pieces[0]); got != 1<<56|pageSize-8 {
+		t.Errorf("the copy is %#x", got)
+	}
+	if err := os.Truncate(s.files[0], 0); err != nil {
+		t.Fatal(err)
+	}
+	tables.scatter(to.pieces, text)
+	tables.unpin(to)
+	tables.unpin(from)
+	if st := tables.pinAll(from, buffer, false); st != hypercall.EFAULT {
+		t.Errorf("from what has gone: %v", st)
+	}
+	tables.unpin(from)
+	if st, err := os.Stat(s.files[0]); err != nil || st.Size() != 0 {
+		t.Errorf("%v, %v", st.Size(), err)
+	}
+}
