@@ -25,9 +25,17 @@ func (t *pageTables) pin(j *blockJob, a, n uint64, write bool) hypercall.Status 
 		if s != 0 {
 			return s
 		}
-		t.mem.share(f)
-		j.frames = append(j.frames, f)
-		piece := t.mem.page(f)[a%pageSize:]
+		var piece []byte
+		if t.win.hasFrame(f) {
+			piece, s = filePiece(t.win.page(f)[a%pageSize:], n, write)
+		} else {
+			t.mem.share(f)
+			j.frames = append(j.frames, f)
+			piece = t.mem.page(f)[a%pageSize:]
+		}
+		if s != 0 {
+			return s
+		}
 		piece = piece[:min(n, uint64(len(piece)))]
 		j.pieces = appendPiece(j.pieces, piece)
 		a += uint64(len(piece))
@@ -42,8 +50,26 @@ func (t *pageTables) scatter(pieces [][]byte, b []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, p := range pieces {
-		b = b[copy(p, b):]
+		n := min(len(p), len(b))
+		if t.win.has(p) {
+			_ = writeFile(p[:n], b[:n]) // a page that has gone takes nothing
+		} else {
+			copy(p, b)
+		}
+		b = b[n:]
 	}
+}
+
+// filePiece is a copy of what a mapped file has now, or, to read to, its pages: those
+// are not pinned, since they come and go with the file. They are for system calls
+// and scatter only; what is unmapped meanwhile is EFAULT for those.
+func filePiece(file []byte, n uint64, write bool) ([]byte, hypercall.Status) {
+	file = file[:min(n, uint64(len(file)))]
+	if write {
+		return file, 0
+	}
+	b := make([]byte, len(file))
+	return b, readFile(b, file)
 }
 
 // unpin lets go of a request's memory. What the guest has unmapped meanwhile is

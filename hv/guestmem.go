@@ -20,62 +20,44 @@ type guestMemory struct{ addressSpace }
 func (t *pageTables) pageAt(a uint64, write bool) ([]byte, hypercall.Status) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e, s := t.allowed(a, write)
+	f, s := t.reach(a, write)
 	if s != 0 {
 		return nil, s
 	}
-	if v := e.load(); v&pteFile != 0 {
-		if !v.holds() && t.touchFile(a, accessCode(write)) != touchDone {
-			return nil, hypercall.EFAULT
-		}
-		return t.win.page(v.frame())[a%pageSize:], 0
-	}
-	f, s := t.settled(e)
-	if s != 0 {
-		return nil, s
+	if t.win.hasFrame(f) {
+		return t.win.page(f)[a%pageSize:], 0
 	}
 	return t.mem.page(f)[a%pageSize:], 0
 }
 
-// reach is the frame behind an address that the guest itself could read, or write,
-// but for a file's, which has none.
+// reach is the frame behind an address that the guest itself could read, or write.
+// A page that waits for its frame gets it.
 func (t *pageTables) reach(a uint64, write bool) (frame, hypercall.Status) {
-	e, s := t.allowed(a, write)
-	if s != 0 {
-		return 0, s
-	}
-	if e.load()&pteFile != 0 {
+	if a >= 1<<47 {
 		return 0, hypercall.EFAULT
 	}
-	return t.settled(e)
-}
-
-// allowed is the entry for an address that the guest itself could read, or write.
-func (t *pageTables) allowed(a uint64, write bool) (*entry, hypercall.Status) {
-	if a >= 1<<47 {
-		return nil, hypercall.EFAULT
-	}
 	e := t.slot(a, false)
-	if e == nil || !allows(e.load(), accessCode(write)) {
-		return nil, hypercall.EFAULT
+	if e == nil {
+		return 0, hypercall.EFAULT
 	}
-	return e, 0
-}
-
-// settled is the frame of an entry, which gets one if it waits for it.
-func (t *pageTables) settled(e *entry) (frame, hypercall.Status) {
-	if v := e.load(); !v.holds() && !t.fill(e, lazyBits(v)) {
+	code := uint64(0)
+	if write {
+		code = faultWrite
+	}
+	v := e.load()
+	if !allows(v, code) {
+		return 0, hypercall.EFAULT
+	}
+	if v&pteFile != 0 {
+		if !v.holds() && t.touchFile(a, code) != touchDone {
+			return 0, hypercall.EFAULT
+		}
+		return v.frame(), 0
+	}
+	if !v.holds() && !t.fill(e, lazyBits(v)) {
 		return 0, hypercall.ENOMEM
 	}
 	return e.load().frame(), 0
-}
-
-// accessCode is the error code that a page fault of the guest's would have.
-func accessCode(write bool) uint64 {
-	if write {
-		return faultWrite
-	}
-	return 0
 }
 
 func (t *pageTables) ofFile(b []byte) bool {

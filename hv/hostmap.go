@@ -141,9 +141,7 @@ func mapStatus(err error) hypercall.Status {
 // noPage is a mapped file that has become shorter than what the guest touches, or
 // whose page the host cannot have for another reason.
 func (c *vcpu) noPage() error {
-	c.vm.tables.mu.Lock()
 	found, err := c.vm.tables.distrust()
-	c.vm.tables.mu.Unlock()
 	switch {
 	case err != nil:
 		return &HostError{"unmap files", err}

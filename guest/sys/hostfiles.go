@@ -106,10 +106,7 @@ func (c *hostCall) wantAttr() *hostCall {
 // ask makes the call.
 func (c *hostCall) ask() (int, fs.Errno) {
 	if r := c.byRing(); r != nil {
-		// A buffer in memory that shows a file is nothing for a ring.
-		if n := c.askRing(r); n != -int64(hypercall.EFAULT) {
-			return linux(n)
-		}
+		return linux(c.askRing(r))
 	}
 	return linux(guest.Call(hypercall.CallHostFile, uintptr(unsafe.Pointer(&c.args)), 0, 0, 0))
 }
