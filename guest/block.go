@@ -23,9 +23,12 @@ var rings struct {
 	list [hypercall.MaxDisks + 1]watchedRing
 }
 
-// spinNS is how long the machine waits for a response of a host that polls,
-// before it asks the host to wait.
-const spinNS = 50_000
+// spinNS is how long the machine waits for a response of a host that polls, before
+// it asks the host to wait; for a transfer of 1 MiB, copyNS more.
+const (
+	spinNS = 50_000
+	copyNS = 250_000
+)
 
 // pause is the hint for loops that wait (Intel SDM volume 2, "PAUSE").
 func pause()
@@ -105,13 +108,26 @@ func worthSpinning() bool {
 	return false
 }
 
+// spinTime is how long the youngest requests may take, of a host that has their
+// data at hand.
+func spinTime() int64 {
+	n := uint64(0)
+	for i := range rings.n {
+		if w := &rings.list[i]; w.out() {
+			r := w.ring()
+			n = max(n, r.Requests[(r.ReqProd-1)%hypercall.BlockRingSize].Length)
+		}
+	}
+	return spinNS + int64(min(n, hypercall.MaxBlockBytes)*copyNS/hypercall.MaxBlockBytes)
+}
+
 // spinOnRings waits a little for responses, and says whether there are any, or
 // something else to do.
 func spinOnRings(deadline int64) bool {
-	if !worthSpinning() {
+	if !worthSpinning() && !awaitPolling(deadline) {
 		return anyNews()
 	}
-	end, gathering := min(deadline, monotonic()+spinNS), false
+	end, gathering := min(deadline, monotonic()+spinTime()), false
 	for atomic.LoadUint32(&vcpuPage().Pending) == 0 {
 		switch some := anyNews(); {
 		case some && enough():
@@ -136,6 +152,45 @@ const (
 	// the host again.
 	pauses = 8
 )
+
+// polling is what is known of a host that was rung for: how often in a row it has
+// not begun to look soon enough, and how many chances it was not given since.
+var polling struct{ missed, skipped uint32 }
+
+const (
+	// wakeNS is how long a host's thread may take to wake up.
+	wakeNS = 40_000
+	// Of a host that has missed so often, one request in so many is waited for.
+	maxMissed = 3
+	retry     = 64
+)
+
+// awaitPolling waits for a host that the doorbell has just woken. It does the work
+// while the guest waits here, which costs less than an exit and lasts.
+func awaitPolling(deadline int64) bool {
+	if !anyOut() {
+		return false
+	}
+	if polling.missed >= maxMissed {
+		if polling.skipped++; polling.skipped%retry != 0 {
+			return false
+		}
+	}
+	for end := min(deadline, monotonic()+wakeNS); monotonic() < end; {
+		switch {
+		case worthSpinning():
+			polling.missed = 0
+			return true
+		case !anyOut() || atomic.LoadUint32(&vcpuPage().Pending) != 0:
+			return false
+		}
+		for range pauses {
+			pause()
+		}
+	}
+	polling.missed++
+	return false
+}
 
 // enough is whether the responses are worth waking somebody: a quarter of all that
 // are to come.
