@@ -98,7 +98,7 @@ func (s *space) encodeSlot(n, generation uint64) *block {
 func slotSum(b *block) uint32 {
 	c := *b
 	clear(c[slotChecksum:][:4])
-	return checksum(c[:])
+	return Checksum(c[:])
 }
 
 // slotPlace is the block of a slot.

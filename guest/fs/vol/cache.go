@@ -145,7 +145,7 @@ func (v *FS) load(t *tree, level uint8, index uint64) (*buffer, fs.Errno) {
 
 // read reads what a pointer leads to.
 func (v *FS) read(p pointer, b *block) fs.Errno {
-	if !v.sb.valid(p) || v.dev.ReadAt(b[:], int64(p.block)*BlockSize) != nil || checksum(b[:]) != p.sum {
+	if !v.sb.valid(p) || v.dev.ReadAt(b[:], int64(p.block)*BlockSize) != nil || Checksum(b[:]) != p.sum {
 		return fs.EIO
 	}
 	return 0

@@ -184,7 +184,7 @@ func (v *FS) place(b *buffer) bool {
 	if at == 0 || v.broken {
 		return false
 	}
-	v.setPointer(v.treeOf(b), b.level, b.index, pointer{at, checksum(b.data[:])})
+	v.setPointer(v.treeOf(b), b.level, b.index, pointer{at, Checksum(b.data[:])})
 	b.dirty, b.fresh, b.flight = false, false, b.data
 	return true
 }

@@ -2,6 +2,7 @@ package vol
 
 import (
 	"errors"
+	"maps"
 	"sync"
 )
 
@@ -16,16 +17,12 @@ func (e event) flush() bool { return e.data == nil && e.discard == 0 }
 
 // memory is a device in memory.
 type memory struct {
-	mu      sync.Mutex
-	data    []byte
-	log     []event
-	logging bool
-	calls   int
-	failAt  int // the call that fails, and all writes and flushes after it; 0 for none
-	failed  bool
-	reads   bool // reads are calls that can fail too
-	flushes int
-	noFlush int // bit n: the log leaves out the nth flush of each commit, as if it did nothing
+	mu     sync.Mutex
+	data   []byte
+	calls  int
+	failAt int // the call that fails, and all writes and flushes after it; 0 for none
+	failed bool
+	reads  bool // reads are calls that can fail too
 }
 
 var errDevice = errors.New("device: no")
@@ -70,32 +67,19 @@ func (m *memory) WriteAt(b []byte, off int64) error {
 		return err
 	}
 	copy(m.data[off:], b)
-	if m.logging {
-		m.log = append(m.log, event{off: off, data: append([]byte(nil), b...)})
-	}
 	return nil
 }
 
 func (m *memory) Flush() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.call(false); err != nil {
-		return err
-	}
-	if m.logging && m.noFlush>>(m.flushes%2)&1 == 0 {
-		m.log = append(m.log, event{})
-	}
-	m.flushes++
-	return nil
+	return m.call(false)
 }
 
 func (m *memory) Discard(off, n int64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	clear(m.data[off:][:n])
-	if m.logging {
-		m.log = append(m.log, event{off: off, discard: n})
-	}
 	return nil
 }
 
@@ -134,15 +118,45 @@ func (o *overlay) Flush() error { return nil }
 
 func (o *overlay) Discard(off, n int64) error { return o.WriteAt(make([]byte, n), off) }
 
-// apply puts a part of an event's sectors on the overlay.
-func (o *overlay) apply(e event, want func(i int) bool) {
-	for i := 0; i*512 < max(len(e.data), int(e.discard)); i++ {
-		switch {
-		case !want(i):
-		case e.data != nil:
-			o.sectors[e.off/512+int64(i)] = e.data[i*512:][:512]
-		default:
-			o.sectors[e.off/512+int64(i)] = make([]byte, 512)
+// with is the overlay with some sectors of some events on it.
+func (o *overlay) with(events []event, want func(event, sector int) bool) *overlay {
+	o = &overlay{base: o.base, sectors: maps.Clone(o.sectors)}
+	for k, e := range events {
+		for i := 0; i*512 < max(len(e.data), int(e.discard)); i++ {
+			switch {
+			case !want(k, i):
+			case e.data != nil:
+				o.sectors[e.off/512+int64(i)] = e.data[i*512:][:512]
+			default:
+				o.sectors[e.off/512+int64(i)] = make([]byte, 512)
+			}
 		}
 	}
+	return o
+}
+
+// recorder is an overlay that logs what it is given.
+type recorder struct {
+	*overlay
+	log     []event
+	flushes int
+	noFlush int // bit n: the log leaves out the nth flush of each commit, as if it did nothing
+}
+
+func (r *recorder) WriteAt(b []byte, off int64) error {
+	r.log = append(r.log, event{off: off, data: append([]byte(nil), b...)})
+	return r.overlay.WriteAt(b, off)
+}
+
+func (r *recorder) Flush() error {
+	if r.noFlush>>(r.flushes%2)&1 == 0 {
+		r.log = append(r.log, event{})
+	}
+	r.flushes++
+	return nil
+}
+
+func (r *recorder) Discard(off, n int64) error {
+	r.log = append(r.log, event{off: off, discard: n})
+	return r.overlay.Discard(off, n)
 }

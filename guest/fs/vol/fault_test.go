@@ -89,9 +89,9 @@ func TestFull(t *testing.T) {
 		"one file": func(v *FS, i int) fs.Errno {
 			return writeFile(v, "f0", strings.Repeat("x", BlockSize), int64(i)*BlockSize, fs.O_CREAT)
 		},
-		"sparse": func(v *FS, i int) fs.Errno { return writeFile(v, "f0", "x", int64(i)<<19, fs.O_CREAT) },
+		"sparse":  func(v *FS, i int) fs.Errno { return writeFile(v, "f0", "x", int64(i)<<19, fs.O_CREAT) },
 		"folders": func(v *FS, i int) fs.Errno { return v.Mkdir(fmt.Sprint("f", i), 0o755) },
-		"links": func(v *FS, i int) fs.Errno { return v.Symlink(strings.Repeat("x", 4000), fmt.Sprint("f", i)) },
+		"links":   func(v *FS, i int) fs.Errno { return v.Symlink(strings.Repeat("x", 4000), fmt.Sprint("f", i)) },
 	} {
 		for _, often := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, often), func(t *testing.T) { fillUp(t, fill, often) })

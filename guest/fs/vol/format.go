@@ -88,8 +88,8 @@ func put64(b []byte, v uint64) {
 	put32(b[4:], uint32(v>>32))
 }
 
-// checksum is CRC-32C.
-func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+// Checksum is CRC-32C.
+func Checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
 
 // block is the contents of one.
 type block [BlockSize]byte
@@ -152,7 +152,7 @@ func (s *super) encode() []byte {
 	put64(b[superFreeBlocks:], s.freeBlocks)
 	put64(b[superCreated:], uint64(s.created))
 	put64(b[superCommitted:], uint64(s.committed))
-	put32(b[superChecksum:], checksum(b[:superChecksum]))
+	put32(b[superChecksum:], Checksum(b[:superChecksum]))
 	return b
 }
 
@@ -163,7 +163,7 @@ func decodeSuper(b []byte, device uint64) (s super, err error) {
 		return s, errMagic
 	case v != Version:
 		return s, &versionError{v}
-	case get32(b[superChecksum:]) != checksum(b[:superChecksum]):
+	case get32(b[superChecksum:]) != Checksum(b[:superChecksum]):
 		return s, errChecksum
 	}
 	copy(s.uuid[:], b[superUUID:])

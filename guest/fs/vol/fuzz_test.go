@@ -21,7 +21,7 @@ func mutate(image, what []byte) []byte {
 		b := image[i*BlockSize:][:SuperSize]
 		put32(b[superHeight:], get32(b[superHeight:])%8)
 		mend(image, getPointer(b[superTable:]), b[superTable:], int(get32(b[superHeight:])), 0)
-		put32(b[superChecksum:], checksum(b[:superChecksum]))
+		put32(b[superChecksum:], Checksum(b[:superChecksum]))
 	}
 	return image
 }
@@ -42,7 +42,7 @@ func mend(image []byte, p pointer, at []byte, height, depth int) {
 			mend(image, getPointer(r[inodeRoot:]), r[inodeRoot:], int(get32(r[inodeHeight:])), depth+2)
 		}
 	}
-	put32(at[pointerChecksum:], checksum(b[:]))
+	put32(at[pointerChecksum:], Checksum(b[:]))
 }
 
 func seeds(f *testing.F) []byte {

@@ -275,7 +275,7 @@ func format(dev Device, o FormatOptions, blocks uint64) error {
 	if err := dev.Flush(); err != nil {
 		return err
 	}
-	s := super{uuid: o.UUID, blocks: blocks, table: pointer{start, checksum(table[:])}, inodes: BlockInodes,
+	s := super{uuid: o.UUID, blocks: blocks, table: pointer{start, Checksum(table[:])}, inodes: BlockInodes,
 		freeInodes: BlockInodes - 2, freeBlocks: blocks - start - 1, created: o.Now, committed: o.Now}
 	for s.generation = 1; s.generation <= Supers; s.generation++ {
 		if err := dev.WriteAt(s.encode(), int64(s.generation%Supers)*BlockSize); err != nil {

@@ -69,21 +69,20 @@ func (p *program) close() {
 // epoch is what a device was given between two flushes, and the states that are
 // allowed when power goes in it.
 type epoch struct {
-	base        []byte // durable
+	base        *overlay // durable
 	events      []event
 	first, last int
 }
 
 // runSteps runs a program, and then a sync. The epochs are what the power can
 // go in: between two flushes, and between two steps.
-func runSteps(t *testing.T, m *memory, steps []step) (p *program, epochs []epoch) {
+func runSteps(t *testing.T, m *recorder, steps []step) (p *program, epochs []epoch) {
 	p = &program{v: mount(t, m, false)}
 	p.states = []string{dump(p.v)}
-	at := epoch{base: append([]byte(nil), m.data...)}
+	at := epoch{base: m.overlay.with(nil, nil)}
 	for _, s := range append(steps[:len(steps):len(steps)], alphabet[len(alphabet)-1]) {
-		m.log, m.logging = nil, true
+		m.log = nil
 		s.do(p)
-		m.logging = false
 		p.states = append(p.states, dump(p.v))
 		at.first, at.last = p.synced, len(p.states)-1
 		for _, ev := range m.log {
@@ -107,25 +106,16 @@ func runSteps(t *testing.T, m *memory, steps []step) (p *program, epochs []epoch
 
 // flush makes what was written durable.
 func (e *epoch) flush() {
-	base := append([]byte(nil), e.base...)
-	for _, ev := range e.events {
-		copy(base[ev.off:], ev.data)
-		clear(base[ev.off:][:ev.discard])
-	}
-	e.base, e.events = base, nil
+	e.base, e.events = e.base.with(e.events, all), nil
 }
+
+func all(int, int) bool { return true }
 
 // cuts calls f with what a device may hold after the power went in an epoch:
 // with every subset of the events when they are few, else some; and with some
 // subsets of the sectors.
 func (e *epoch) cuts(r *rand.Rand, f func(o *overlay)) {
-	image := func(keep func(event, sector int) bool) {
-		o := &overlay{base: e.base, sectors: map[int64][]byte{}}
-		for i, ev := range e.events {
-			o.apply(ev, func(s int) bool { return keep(i, s) })
-		}
-		f(o)
-	}
+	image := func(keep func(event, sector int) bool) { f(e.base.with(e.events, keep)) }
 	const few, some, torn = 5, 12, 4
 	if n := len(e.events); n <= few {
 		for set := range 1 << n {
@@ -136,7 +126,7 @@ func (e *epoch) cuts(r *rand.Rand, f func(o *overlay)) {
 			set := r.Uint64()
 			image(func(i, _ int) bool { return set>>(i%64)&1 != 0 })
 		}
-		image(func(int, int) bool { return true })
+		image(all)
 	}
 	for range torn {
 		share := r.IntN(100)
@@ -182,7 +172,7 @@ func goesOn(o *overlay) error {
 
 // cutEverywhere runs a program and cuts its power everywhere.
 func cutEverywhere(t *testing.T, image []byte, noFlush int, steps []step, r *rand.Rand) (err error) {
-	m := &memory{data: append([]byte(nil), image...), noFlush: noFlush}
+	m := &recorder{overlay: &overlay{base: image, sectors: map[int64][]byte{}}, noFlush: noFlush}
 	p, epochs := runSteps(t, m, steps)
 	for _, e := range epochs {
 		e.cuts(r, func(o *overlay) {

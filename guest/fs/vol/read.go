@@ -111,7 +111,7 @@ func (v *FS) readRun(list []missing, buf []byte) (int, bool) {
 	}
 	for i, w := range list[:k] {
 		b := buf[i*BlockSize:][:BlockSize]
-		if checksum(b) != w.p.sum {
+		if Checksum(b) != w.p.sum {
 			return k, false
 		}
 		copy(w.dst, b[w.skip:])
