@@ -55,6 +55,8 @@ func TestHelp(t *testing.T) {
 		"help-test": {"test", "--help"}, "help-exec": {"exec", "--help"}, "help-env": {"env", "--help"},
 		"help-compare": {"compare", "--help"},
 		"help-inspect": {"inspect", "--help"}, "help-doctor": {"doctor", "--help"},
+		"help-volume": {"volume", "--help"}, "help-volume-create": {"volume", "create", "--help"},
+		"help-volume-cp": {"volume", "cp", "--help"}, "help-volume-fsck": {"volume", "fsck", "--help"},
 	} {
 		code, stdout, stderr := pvrunCommand(t, args...)
 		if code != 0 || stderr != "" {

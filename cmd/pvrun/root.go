@@ -78,7 +78,7 @@ func newRoot(s streams) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{cmd.CommandPath(), buildFlag(cmd, err)}
 	})
-	root.AddCommand(newBuild(s), newRun(s), newTest(s), newExec(s), newEnv(s), newCompare(s), newInspect(s), newDoctor(s))
+	root.AddCommand(newBuild(s), newRun(s), newTest(s), newExec(s), newEnv(s), newCompare(s), newInspect(s), newVolume(s), newDoctor(s))
 	root.AddCommand(extraCommands()...)
 	for _, cmd := range root.Commands() {
 		checkArgs(cmd)
