@@ -34,7 +34,7 @@ func (p *program) write(path string, n int, off int64, flags int) {
 var alphabet = []step{
 	{"create a", func(p *program) { p.write("a", 10, 0, fs.O_CREAT) }},
 	{"overwrite a", func(p *program) { p.write("a", 5000, 0, 0) }},
-	{"append a", func(p *program) { p.write("a", 300, 1<<20, 0) }},
+	{"append a", func(p *program) { p.write("a", 300, 40_000, 0) }},
 	{"truncate a", func(p *program) { p.write("a", 1, 0, fs.O_TRUNC) }},
 	{"create d/b", func(p *program) { p.write("d/b", 100, 0, fs.O_CREAT) }},
 	{"mkdir d", func(p *program) { p.v.Mkdir("d", 0o755) }},
@@ -52,7 +52,7 @@ var alphabet = []step{
 	{"close", (*program).close},
 	{"punch a", func(p *program) {
 		if h, _, e := p.v.Open("a", fs.O_RDWR, 0); e == 0 {
-			p.v.Allocate(h, fs.FALLOC_FL_PUNCH_HOLE|fs.FALLOC_FL_KEEP_SIZE, 1, 1<<21)
+			p.v.Allocate(h, fs.FALLOC_FL_PUNCH_HOLE|fs.FALLOC_FL_KEEP_SIZE, 1, 1<<20)
 			p.v.Close(h)
 		}
 	}},
@@ -116,7 +116,7 @@ func all(int, int) bool { return true }
 // subsets of the sectors.
 func (e *epoch) cuts(r *rand.Rand, f func(o *overlay)) {
 	image := func(keep func(event, sector int) bool) { f(e.base.with(e.events, keep)) }
-	const few, some, torn = 5, 12, 4
+	const few, some, torn = 4, 10, 2
 	if n := len(e.events); n <= few {
 		for set := range 1 << n {
 			image(func(i, _ int) bool { return set>>i&1 != 0 })
@@ -179,7 +179,7 @@ func cutEverywhere(t *testing.T, image []byte, noFlush int, steps []step, r *ran
 			if err == nil {
 				err = survives(p, &e, o)
 			}
-			if err == nil && r.IntN(4) == 0 {
+			if err == nil && r.IntN(12) == 0 {
 				err = goesOn(o)
 			}
 		})
