@@ -73,7 +73,7 @@ func (fs *FS) makePath(path string) *inode {
 			return fs.root
 		}
 		if p.node == nil {
-			p.node = fs.newDir(p.dir.dev, 0o755)
+			p.node = fs.newDir(p.dir.ownDev(), 0o755)
 			p.dir.cover(p.name, p.node)
 		}
 		if !p.node.isDir() {

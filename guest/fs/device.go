@@ -86,15 +86,17 @@ func (fs *FS) mountDev() {
 // mount puts a fresh directory at a name in the root.
 func (fs *FS) mount(name string, dev uint64) *inode {
 	n := fs.newDir(dev, 0o755)
-	if fs.root.find(name) != nil {
-		fs.root.leave(name)
-	}
-	fs.root.enter(name, n)
+	fs.root.cover(name, n)
 	return n
 }
 
-// mountTmp sees to it that /tmp is there and open to all.
+// mountTmp sees to it that /tmp is there and open to all. Over a share it is in
+// memory.
 func (fs *FS) mountTmp() {
+	if fs.root.dir.source != nil {
+		fs.mount("tmp", devRoot).perm = 0o1777
+		return
+	}
 	if n := fs.makePath("tmp"); n != fs.root {
 		n.perm = 0o1777
 	}

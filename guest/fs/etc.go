@@ -14,11 +14,11 @@ func (fs *FS) defaultEtc() {
 		{"hostname", host + "\n"},
 		{"nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"},
 	} {
-		if dir.find(f.name) != nil {
+		if old, e := dir.look(f.name, true); old != nil || e != 0 {
 			continue
 		}
 		n := fs.newInode(devRoot, S_IFREG|0o644)
 		n.data.base, n.data.size = []byte(f.text), int64(len(f.text))
-		dir.enter(f.name, n)
+		dir.cover(f.name, n)
 	}
 }

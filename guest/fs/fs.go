@@ -47,11 +47,9 @@ func New(h Host) *FS {
 	return fs
 }
 
-// build makes the tree: the archive's files, then what must be there anyway.
+// build makes the tree: the root's files, then what must be there anyway.
 func (fs *FS) build() {
-	fs.root = fs.newDir(devRoot, 0o755)
-	fs.root.dir.parent = fs.root
-	fs.unpack(fs.host.Archive)
+	fs.newRoot()
 	fs.mountDev()
 	fs.mountProc()
 	fs.mountTmp()

@@ -40,14 +40,11 @@ func (fs *FS) mountShares() {
 	order := slices.Clone(fs.host.Shares)
 	slices.SortStableFunc(order, func(a, b Share) int { return cmp.Compare(len(a.Path), len(b.Path)) })
 	for i, s := range order {
-		m := &mount{Share: s, fs: fs, dev: makedev(0, uint32(i+1)*devShare), open: make(map[treeID]*inode)}
-		fs.mounts = append(fs.mounts, m)
-		a, e := s.Files.Stat(TreeRef{Path: "."})
-		if e != 0 {
-			a.Mode = S_IFDIR | 0o555
+		if s.Path == "/" {
+			continue // is there already, as the first: its path is the shortest
 		}
+		_, root := fs.newMount(s, i)
 		dir, name := fs.mountPoint(s.Path)
-		root := m.newInode(a)
 		root.dir.parent, root.dir.name = dir, name
 		dir.cover(name, root)
 	}

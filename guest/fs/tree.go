@@ -2,7 +2,7 @@ package fs
 
 // Share is a tree of files that another file system has, and where it is shown.
 type Share struct {
-	Path     string // where it is shown: absolute, clean and not "/"
+	Path     string // where it is shown: absolute and clean; "/" is the root file system
 	Writable bool
 	Files    Tree
 }

@@ -183,7 +183,9 @@ func (d *treeDir) cover(name string, n *inode) {
 		d.over = make(map[string]*inode)
 	}
 	d.over[name] = n
-	n.dir.parent, n.dir.name = d.n, name
+	if n.isDir() {
+		n.dir.parent, n.dir.name = d.n, name
+	}
 }
 
 func (d *treeDir) link(name string, n *inode) Errno {
