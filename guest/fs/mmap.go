@@ -112,8 +112,14 @@ func (fs *FS) MayMap(fd int) Errno {
 // reserved. It is called before every munmap and every fixed mmap.
 func (fs *FS) Unmap(addr uintptr, length uint64) {
 	fs.eachMapped(addr, length, func(s *share, m *mapping) {
+		if s.kept != nil {
+			s.kept.flushMapping(m)
+		}
 		s.pages.Hide(m.addr, int(m.n))
 		s.drop(m)
+		if s.kept != nil {
+			s.kept.unkeep()
+		}
 	})
 }
 
@@ -193,7 +199,7 @@ func (s *share) split(addr uintptr) {
 	if k := int64(addr-m.addr) / pageSize; k < m.n {
 		s.maps = slices.Insert(s.maps, i, &mapping{m.node, addr, m.first + k, m.n - k, m.prot, m.file})
 		m.n = k
-		if s.outside {
+		if s.holds() {
 			m.file.refs.Add(1)
 		}
 	}
@@ -216,7 +222,7 @@ func (s *share) add(m *mapping) { s.maps = slices.Insert(s.maps, s.from(m.addr),
 func (s *share) drop(m *mapping) {
 	i := s.from(m.addr)
 	s.maps = slices.Delete(s.maps, i, i+1)
-	if s.outside {
+	if s.holds() {
 		s.ended = append(s.ended, m.file)
 	}
 }

@@ -17,8 +17,13 @@ type share struct {
 	// outside: a tree shows the file itself, so there are only maps, each with a
 	// reference to its file. ended are the files of those that were dropped.
 	outside bool
-	ended   []*file
+	// kept: the pages are those of a tree's file, which cannot be shown itself.
+	kept  *treeNode
+	ended []*file
 }
+
+// holds is whether each mapping holds its description.
+func (s *share) holds() bool { return s.outside || s.kept != nil }
 
 // arena is a run of pages that the file got from Pages.
 type arena struct {

@@ -1,9 +1,11 @@
 package fs
 
-// mapIn has the tree show the file itself. A tree that cannot says ENODEV. The
+// mapIn has the tree show the file itself, or keeps its pages where it cannot. The
 // mapping keeps the description open, as on Linux, since msync needs it.
 func (h *treeNode) mapIn(m *mapping) Errno {
-	if e := h.m.Files.Map(m.file.handle, m.addr, uint64(m.n)*pageSize, m.first*pageSize, m.prot); e != 0 {
+	if e := h.m.Files.Map(m.file.handle, m.addr, uint64(m.n)*pageSize, m.first*pageSize, m.prot); e == ENODEV {
+		return h.keepIn(m)
+	} else if e != 0 {
 		return e
 	}
 	n := h.n
@@ -49,7 +51,7 @@ func (fs *FS) mappedFiles(addr uintptr, length uint64) (files []*file) {
 	defer fs.maps.mu.Unlock()
 	for _, n := range fs.maps.nodes {
 		n.mu.Lock()
-		if s := n.data.share; s.outside {
+		if s := n.data.share; s.holds() {
 			i := max(s.from(addr), 1) - 1 // the one before may reach into it
 			for _, m := range s.maps[i:] {
 				if m.addr < addr+uintptr(length) && addr < m.addr+uintptr(m.n)*pageSize {

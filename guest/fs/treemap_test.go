@@ -55,8 +55,7 @@ func TestMapTree(t *testing.T) {
 	}
 }
 
-// TestMapTreeRefused: who may not write may not map to write, then or later, and a
-// tree without mappings leaves it to copies.
+// TestMapTreeRefused: who may not write may not map to write, then or later.
 func TestMapTreeRefused(t *testing.T) {
 	s, pages := newMappedShare(t)
 	rw, ro, wo := s.open("/s/f", O_RDWR), s.open("/s/f", O_RDONLY), s.open("/s/f", O_WRONLY)
@@ -70,7 +69,9 @@ func TestMapTreeRefused(t *testing.T) {
 	}
 	s.Unmap(addr, pageSize)
 	s.rw.unmapped = true
-	want(t, "a tree that maps nothing", s.Map(rw, addr, pageSize, 0, protRead), ENODEV)
+	app := s.open("/s/f", O_RDWR|O_APPEND)
+	defer s.Close(app)
+	want(t, "by one that only appends", s.Map(app, addr, pageSize, 0, protRead|protWrite), ENODEV)
 	if s.Shared(addr, pageSize) || len(s.maps.nodes) != 0 {
 		t.Error("something is left of what was refused")
 	}

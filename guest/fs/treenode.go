@@ -1,5 +1,7 @@
 package fs
 
+import "sync"
+
 // treeNode is the body of an inode whose file is the host's.
 type treeNode struct {
 	n *inode
@@ -17,6 +19,9 @@ type treeNode struct {
 
 	// Guarded by n.mu: what the inode's locks are outside.
 	ranges, whole outerLock
+
+	io   sync.RWMutex // see keepIn
+	lost Errno        // what was written to a mapping could not be kept; guarded by n.mu
 }
 
 // ref is how the host is asked about the file.
@@ -158,7 +163,9 @@ func (h *treeNode) readAt(f *file, b []byte, off int64) (int, Errno) {
 	if len(b) == 0 {
 		return 0, 0
 	}
-	return h.m.Files.Read(f.handle, b, off)
+	k, e := h.m.Files.Read(f.handle, b, off)
+	h.look(b[:max(k, 0)], off)
+	return k, e
 }
 
 // writeAt leaves it to the host to find the end where the file was opened to
@@ -172,9 +179,9 @@ func (h *treeNode) writeAt(f *file, b []byte, off int64) (int, int64, Errno) {
 	case f.has(O_APPEND):
 		off = f.size()
 	}
-	n, e := h.m.Files.Write(f.handle, b, off)
+	n, e := h.write(f, b, off)
 	if n > 0 && f.has(O_DSYNC) {
-		if e := h.m.Files.Sync(f.handle, !f.has(oSyncBit)); e != 0 {
+		if e := h.sync(f, !f.has(oSyncBit)); e != 0 {
 			return 0, off, e
 		}
 	}
@@ -189,6 +196,7 @@ func (h *treeNode) sparse(f *file, off int64, data bool) (int64, Errno) {
 	if off < 0 {
 		return 0, ENXIO
 	}
+	h.flushAll()
 	if at, e := h.m.Files.Seek(f.handle, off, !data); e != ENOTSUP {
 		return at, e
 	}
@@ -204,7 +212,7 @@ func (h *treeNode) sparse(f *file, off int64, data bool) (int64, Errno) {
 
 func (h *treeNode) resize(f *file, size int64) Errno {
 	if f != nil {
-		return h.m.Files.Truncate(f.handle, size)
+		return h.truncate(f.handle, size)
 	}
 	r, e := h.ref(nil)
 	if e != 0 {
@@ -215,14 +223,25 @@ func (h *treeNode) resize(f *file, size int64) Errno {
 		return e
 	}
 	defer h.m.Files.Close(handle)
-	return h.m.Files.Truncate(handle, size)
+	return h.truncate(handle, size)
+}
+
+func (h *treeNode) truncate(handle uint64, size int64) Errno {
+	return h.change(func() Errno { return h.m.Files.Truncate(handle, size) }, func(d *blob) { d.truncate(size) })
 }
 
 func (h *treeNode) allocate(f *file, mode int, off, end int64) Errno {
 	switch mode {
 	case 0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 		FALLOC_FL_ZERO_RANGE, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE:
-		return h.m.Files.Allocate(f.handle, mode, off, end-off)
+		return h.change(func() Errno { return h.m.Files.Allocate(f.handle, mode, off, end-off) }, func(d *blob) {
+			if mode&(FALLOC_FL_PUNCH_HOLE|FALLOC_FL_ZERO_RANGE) != 0 {
+				d.zeroKept(off, end)
+			}
+			if mode&FALLOC_FL_KEEP_SIZE == 0 {
+				d.grow(end)
+			}
+		})
 	}
 	return ENOTSUP
 }
@@ -232,7 +251,11 @@ func (h *treeNode) sync(f *file, dataOnly bool) Errno {
 	if e := h.open(f, O_RDONLY); e != 0 {
 		return e
 	}
-	return h.m.Files.Sync(f.handle, dataOnly)
+	h.flushAll()
+	if e := h.m.Files.Sync(f.handle, dataOnly); e != 0 {
+		return e
+	}
+	return h.failed()
 }
 
 func (h *treeNode) setPerm(f *file, perm uint32) Errno {

@@ -22,7 +22,7 @@ func put(t *testing.T, g *fs.FS, path, text string) fs.Errno {
 	defer g.Close(fd)
 	_, e = g.Write(fd, []byte(text))
 	if e == 0 {
-		e = g.Fsync(fd)
+		e = g.Fsync(fd, false)
 	}
 	if e == fs.EINVAL {
 		e = 0 // devices have nothing to sync
