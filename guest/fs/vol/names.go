@@ -166,27 +166,17 @@ func (v *FS) Readlink(path string) (string, fs.Errno) {
 func (v *FS) Link(old, new string) fs.Errno {
 	v.lock()
 	defer v.unlock()
+	if _, _, e := v.linking(old, new); e != 0 {
+		return e
+	}
 	if e := v.begin(opMost); e != 0 {
 		return e
 	}
-	from, e := v.find(old)
-	if e != 0 {
-		return e
+	from, to, e := v.linking(old, new)
+	if e == 0 {
+		e = v.touch(from.n)
 	}
-	to, e := v.find(new)
-	switch {
-	case e != 0:
-		return e
-	case from.n == nil:
-		return fs.ENOENT
-	case to.n != nil:
-		return fs.EEXIST
-	case from.n.is(fs.S_IFDIR):
-		return fs.EPERM
-	case from.n.nlink >= MaxLinks:
-		return fs.EMLINK
-	}
-	if e = v.touch(from.n); e == 0 {
+	if e == 0 {
 		e = v.insert(to.in, to.name, from.n.ino, from.n.mode&fs.S_IFMT)
 	}
 	if e == 0 {
@@ -194,6 +184,26 @@ func (v *FS) Link(old, new string) fs.Errno {
 		from.n.ctime = v.now()
 	}
 	return e
+}
+
+// linking finds both names of a link and checks them.
+func (v *FS) linking(old, new string) (from, to spot, e fs.Errno) {
+	if from, e = v.find(old); e != 0 {
+		return from, to, e
+	}
+	to, e = v.find(new)
+	switch {
+	case e != 0:
+	case from.n == nil:
+		e = fs.ENOENT
+	case to.n != nil:
+		e = fs.EEXIST
+	case from.n.is(fs.S_IFDIR):
+		e = fs.EPERM
+	case from.n.nlink >= MaxLinks:
+		e = fs.EMLINK
+	}
+	return from, to, e
 }
 
 // Remove removes a name, and a folder if it is empty.

@@ -35,6 +35,7 @@ var alphabet = []step{
 	{"create a", func(p *program) { p.write("a", 10, 0, fs.O_CREAT) }},
 	{"overwrite a", func(p *program) { p.write("a", 5000, 0, 0) }},
 	{"append a", func(p *program) { p.write("a", 300, 40_000, 0) }},
+	{"fill a", func(p *program) { p.write("a", 90_000, 0, 0) }}, // enough for a discard when it goes
 	{"truncate a", func(p *program) { p.write("a", 1, 0, fs.O_TRUNC) }},
 	{"create d/b", func(p *program) { p.write("d/b", 100, 0, fs.O_CREAT) }},
 	{"mkdir d", func(p *program) { p.v.Mkdir("d", 0o755) }},
