@@ -13,19 +13,38 @@ import (
 	"github.com/pvrun/pvrun/internal/need"
 )
 
-// database is one of images/ on a folder of the host's.
+// database is one of images/ on a folder of the host's, or on a volume.
 type database struct {
 	t     *testing.T
 	name  string
-	dir   string
+	dir   string   // "" on a volume
 	flags []string // of pvrun
+	// after looks at what lies under the database when a machine was ended.
+	after func()
 }
 
-func newDatabase(t *testing.T, name string, flags ...string) *database {
+func inFolder(t *testing.T, name string) *database {
+	t.Helper()
 	need.KVM(t)
-	d := &database{t: t, name: name, dir: t.TempDir()}
-	d.flags = append(flags, "--share", d.dir+":/data:rw", "--share", texts()+":/texts")
+	d := &database{t: t, name: name, dir: t.TempDir(), after: func() {}}
+	d.flags = []string{"--share", d.dir + ":/data:rw", "--share", texts() + ":/texts"}
 	return d
+}
+
+// onVolume makes a volume, which after each end has to be whole for its own check.
+func onVolume(t *testing.T, name string) *database {
+	t.Helper()
+	need.KVM(t)
+	offers(t, "", "volume")
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	volume := "killed-" + name
+	output(t, exec.Command(pvrun, "volume", "create", volume, "--size", "1g"))
+	t.Cleanup(func() { exec.Command(pvrun, "volume", "rm", volume).Run() })
+	return &database{
+		t: t, name: name,
+		flags: []string{"-v", volume + ":/data", "--share", texts() + ":/texts"},
+		after: func() { output(t, exec.Command(pvrun, "volume", "fsck", volume)) },
+	}
 }
 
 // texts is a folder with some thousand lines of text.
@@ -67,21 +86,32 @@ func output(t *testing.T, cmd *exec.Cmd) string {
 // A database that its machine was ended under has every transaction that it had
 // acknowledged, and at most one more; it goes on in the next machine, and natively.
 func TestKilledDatabase(t *testing.T) {
-	for _, name := range strings.Fields(strings.ReplaceAll(*databases, ",", " ")) {
+	for _, name := range strings.Split(*databases, ",") {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			t.Logf("seed %d", *seed)
-			d := newDatabase(t, name)
-			rng := rand.New(rand.NewPCG(*seed, 1))
-			var last uint64
-			for n := range *kills {
-				if last = d.kill(rng, n, last); t.Failed() {
-					t.Fatalf("after %d of %d", n+1, *kills)
-				}
-			}
-			t.Logf("ended %d times, %d transactions", *kills, last)
+			inFolder(t, name).kills()
 		})
 	}
+}
+
+// So does one on a volume, which only machines can read.
+func TestKilledOnVolume(t *testing.T) {
+	for _, name := range strings.Split(*databases, ",") {
+		t.Run(name, func(t *testing.T) { onVolume(t, name).kills() })
+	}
+}
+
+func (d *database) kills() {
+	d.t.Helper()
+	d.t.Logf("seed %d", *seed)
+	rng := rand.New(rand.NewPCG(*seed, 1))
+	var last uint64
+	for n := range *kills {
+		if last = d.kill(rng, n, last); d.t.Failed() {
+			d.t.Fatalf("after %d of %d", n+1, *kills)
+		}
+	}
+	d.t.Logf("ended %d times, %d transactions", *kills, last)
 }
 
 // kill ends a machine once and returns how many transactions there are then.
@@ -98,16 +128,17 @@ func (d *database) kill(rng *rand.Rand, n int, last uint64) uint64 {
 			}
 		})
 	}
-	check := d.here
-	if n%2 == 1 {
-		check = d.native
+	d.after()
+	second := d.here
+	if d.dir != "" && n%2 == 1 {
+		second = d.native
 	}
-	_, got := d.verify(check("verify"))
+	_, got := d.verify(second("verify"))
 	if got != acked && got != acked+1 {
 		d.t.Errorf("got %d transactions, %d acknowledged", got, acked)
 	}
 	if n%4 == 1 {
-		output(d.t, d.native("write", "3"))
+		output(d.t, second("write", "3"))
 		got += 3
 	}
 	return got
@@ -115,10 +146,10 @@ func (d *database) kill(rng *rand.Rand, n int, last uint64) uint64 {
 
 // What is made in a machine is read natively, and the other way round.
 func TestBothWays(t *testing.T) {
-	for _, name := range strings.Fields(strings.ReplaceAll(*databases, ",", " ")) {
+	for _, name := range strings.Split(*databases, ",") {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := newDatabase(t, name)
+			d := inFolder(t, name)
 			loaded := output(t, d.here("load", "/texts"))
 			output(t, d.native("write", "5"))
 			output(t, d.here("write", "1200"))

@@ -24,6 +24,19 @@ func TestKilledFile(t *testing.T) {
 	killSectors(t, file, "/host/sectors", "--share", filepath.Dir(file)+":/host:rw")
 }
 
+// And so has a disk, whose sectors exist from the beginning.
+func TestKilledDisk(t *testing.T) {
+	need.KVM(t)
+	offers(t, "run", "    --disk")
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "disk")
+	size := stamps.Offset(writers, 0)
+	if err := os.WriteFile(file, make([]byte, size), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	killSectors(t, file, "/dev/vda", "--disk", file)
+}
+
 // killSectors ends machines that write to path, which is a file of the host's.
 func killSectors(t *testing.T, file, path string, flags ...string) {
 	t.Logf("seed %d", *seed)
