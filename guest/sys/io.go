@@ -26,9 +26,12 @@ func ioCall(trap uintptr, a *args) (int, fs.Errno, bool) {
 		}
 		return gave(writev(a, a.i64(3)))
 	case sys_preadv2:
+		if a.u32(5)&^rwfHipri != 0 {
+			return done(fs.ENOTSUP)
+		}
 		return gave(readv(a, a.i64(3)))
 	case sys_pwritev2:
-		return gave(writev(a, a.i64(3)))
+		return gave(writev2(a))
 	case sys_lseek:
 		n, e := files().Seek(a.int(0), a.i64(1), a.int(2))
 		return int(n), e, true
@@ -117,6 +120,29 @@ func writev(a *args, off int64) (int, fs.Errno) {
 		return files().Write(a.int(0), buf)
 	}
 	return files().Pwrite(a.int(0), buf, off)
+}
+
+// Flags of preadv2 and pwritev2. Linux's include/uapi/linux/fs.h.
+const (
+	rwfHipri = 1
+	rwfDsync = 2
+	rwfSync  = 4
+)
+
+// writev2 is writev with flags: RWF_DSYNC and RWF_SYNC are for this write what
+// O_DSYNC and O_SYNC are for a file. That somebody waits in haste changes nothing.
+func writev2(a *args) (int, fs.Errno) {
+	flags := a.u32(5)
+	if flags&^(rwfHipri|rwfDsync|rwfSync) != 0 {
+		return 0, fs.ENOTSUP
+	}
+	n, e := writev(a, a.i64(3))
+	if n > 0 && flags&(rwfDsync|rwfSync) != 0 {
+		if e := files().Fsync(a.int(0), flags&rwfSync == 0); e != 0 {
+			return 0, e
+		}
+	}
+	return n, e
 }
 
 // optional is the offset at argument i, or nil for a null pointer.
