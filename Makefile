@@ -4,6 +4,7 @@ GO         ?= go
 FUZZTIME   ?= 30s
 BENCHFLAGS ?=
 CONFLAGS   ?=
+KILLS      ?= 200
 IMAGE      ?= hello
 ARGS       ?=
 
@@ -49,8 +50,8 @@ test: vet ## all tests; says at the end whether KVM was tested
 e2e: ## only the tests of the pvrun command
 	$(GO) test -count=1 ./test/e2e
 
-durability: ## kv, sql and lsm killed 200 times each while they write, and more, for long
-	$(GO) test -count=1 -v -timeout 3h ./test/durability -kills 200 -databases kv,sql,lsm
+durability: ## kv, sql and lsm killed KILLS=200 times each while they write, and more
+	$(GO) test -count=1 -v -timeout 3h ./test/durability -kills $(KILLS) -databases kv,sql,lsm
 
 fuzz: ## every fuzz target for FUZZTIME=30s
 	@set -e; grep -rl --include='*_test.go' '^func Fuzz' . | while read -r file; do \

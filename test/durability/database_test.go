@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pvrun/pvrun/internal/need"
 )
@@ -47,8 +48,8 @@ func onVolume(t *testing.T, name string) *database {
 	}
 }
 
-// texts is a folder with some thousand lines of text.
-func texts() string { return filepath.Join(runtime.GOROOT(), "src", "strconv") }
+// texts is a folder with some ten thousand lines of text.
+func texts() string { return filepath.Join(runtime.GOROOT(), "src", "net", "http") }
 
 func (d *database) here(args ...string) *exec.Cmd {
 	d.t.Helper()
@@ -119,9 +120,9 @@ func (d *database) kill(rng *rand.Rand, n int, last uint64) uint64 {
 	d.t.Helper()
 	acked := last
 	if n%8 == 7 {
-		end(d.t, d.here("load", "/texts"), moment{0, moments(rng).after * 40}, func(string) {})
+		end(d.t, d.here("load", "/texts"), moment{after: time.Duration(rng.IntN(500)) * time.Millisecond}, false, func(string) {})
 	} else {
-		end(d.t, d.here("write", "0"), moments(rng), func(line string) {
+		end(d.t, d.here("write", "0"), moments(rng), true, func(line string) {
 			acked++
 			if want := fmt.Sprintf("committed %d", acked); line != want {
 				d.t.Errorf("got %q, want %q", line, want)
@@ -158,7 +159,7 @@ func TestBothWays(t *testing.T) {
 			if want := fmt.Sprintf("%d records loaded\n", records-1-1000-64); transactions != 1205 || loaded != want {
 				t.Errorf("got %d records, %d transactions, and %q", records, transactions, loaded)
 			}
-			const key = "texts/quote.go:7"
+			const key = "texts/server.go:7"
 			if got, want := output(t, d.here("get", key)), output(t, d.native("get", key)); got != want || want == "" {
 				t.Errorf("%s: got %q, want %q", key, got, want)
 			}
@@ -166,5 +167,27 @@ func TestBothWays(t *testing.T) {
 				t.Errorf("accounts: got %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// A record that is missing, changed or too many is noticed; SQL makes them.
+func TestVerifyNotices(t *testing.T) {
+	if !strings.Contains(*databases, "sql") {
+		t.Skip("sql is not among -databases")
+	}
+	for damage, want := range map[string]string{
+		"UPDATE records SET value = value || 'x' WHERE key = '!last'":                                   "checksum",
+		"UPDATE records SET key = '!entry 000000000001' WHERE key = '!entry 000000001100'":              "checksum",
+		"DELETE FROM records WHERE key = '!entry 000000000500'":                                         "missing",
+		"DELETE FROM records WHERE key = '!last'":                                                       "is no part of the first 0 transactions",
+		"INSERT INTO records SELECT '!entry 000000001101', value, sum FROM records WHERE key = '!last'": "checksum",
+	} {
+		d := inFolder(t, "sql")
+		output(t, d.native("write", "1100"))
+		output(t, d.native("query", damage))
+		text, err := d.native("verify").CombinedOutput()
+		if err == nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s: got %v, %s, want %q", damage, err, text, want)
+		}
 	}
 }

@@ -44,7 +44,7 @@ func killSectors(t *testing.T, file, path string, flags ...string) {
 	var acked [writers]uint64
 	for n := range *kills {
 		cmd := machine(t, "stamper", flags, path, strconv.Itoa(writers))
-		end(t, cmd, moments(rng), func(line string) {
+		end(t, cmd, moments(rng), true, func(line string) {
 			var w, op uint64
 			if _, err := fmt.Sscanf(line, "synced %d %d", &w, &op); err != nil || w >= writers {
 				t.Fatalf("got %q: %v", line, err)
