@@ -104,7 +104,7 @@ func TestImports(t *testing.T) {
 		"guest/fs":  {"unsafe", "cmp", "slices", "strconv", "strings", "sync", "sync/atomic"},
 		// It also runs on the host: nothing of a machine, and no unsafe.
 		"guest/fs/vol": {"cmp", "errors", "hash/crc32", "math/bits", "slices", "strconv", "strings", "sync", module + "/guest/fs"},
-		"guest/sys":    {"unsafe", "sync", "sync/atomic", module + "/hypercall", module + "/guest", module + "/guest/fs"},
+		"guest/sys":    {"unsafe", "sync", "sync/atomic", module + "/hypercall", module + "/guest", module + "/guest/fs", module + "/guest/fs/vol"},
 	}
 	for _, s := range sources(t) {
 		for _, p := range s.imports {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/hashicorp/go-multierror"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/pvrun/pvrun/hv"
 	"github.com/pvrun/pvrun/hv/disk"
+	"github.com/pvrun/pvrun/internal/volume"
 )
 
 // storage is what a command line says of files that outlive the machine.
@@ -79,7 +79,7 @@ func (s *storage) words(abs func(string) (string, error)) (list []string, err er
 	}
 	if s.rootfs != "" {
 		root := s.rootfs
-		if !isVolumeName(root) {
+		if strings.Contains(root, "/") {
 			if root, err = abs(root); err != nil {
 				return nil, err
 			}
@@ -109,7 +109,7 @@ func (s *storage) attach(cfg *hv.Config) (*attached, error) {
 
 func (a *attached) openAll(s *storage) error {
 	for _, f := range s.disks {
-		if err := a.openDisk(f.file, "", f.readOnly); err != nil {
+		if err := a.openDisk(f.file, f.readOnly); err != nil {
 			return err
 		}
 	}
@@ -132,25 +132,20 @@ func (a *attached) openAll(s *storage) error {
 
 // openVolume attaches the disk of a volume.
 func (a *attached) openVolume(name, guest string, readOnly bool) error {
-	file, err := volumeFile(name)
-	if err != nil {
-		return err
-	}
-	err = a.openDisk(file, guest, readOnly)
-	var e *disk.Error
-	if errors.As(err, &e) {
-		return fmt.Errorf("volume %s: %w", name, e.Err)
-	}
-	return err
+	b, err := volume.Disk(name, readOnly)
+	return a.add(b, guest, err)
 }
 
-func (a *attached) openDisk(file, guest string, readOnly bool) error {
+func (a *attached) openDisk(file string, readOnly bool) error {
 	b, err := disk.Open(file, readOnly)
-	if err != nil {
-		return err
+	return a.add(b, "", err)
+}
+
+func (a *attached) add(b disk.Backend, guest string, err error) error {
+	if err == nil {
+		a.disks = append(a.disks, hv.Disk{Backend: b, Path: guest})
 	}
-	a.disks = append(a.disks, hv.Disk{Backend: b, Path: guest})
-	return nil
+	return err
 }
 
 func (a *attached) close() error {

@@ -17,8 +17,10 @@ func TestRunDisks(t *testing.T) {
 	m.use(t)
 	dir := t.TempDir()
 	t.Chdir(dir)
-	for _, name := range []string{"a", "b", "root"} {
-		makeDisk(t, name)
+	makeDisk(t, "a")
+	makeDisk(t, "b")
+	if code, _, stderr := pvrunCommand(t, "volume", "create", "./root", "--size", "1m"); code != 0 {
+		t.Fatal(stderr)
 	}
 	code, _, stderr := pvrunCommand(t, "run", "--disk", "b:ro", "--rootfs-disk", "./root", "--disk", "a", imageFile(t))
 	if code != 0 || len(m.cfg.Disks) != 3 {
@@ -66,6 +68,8 @@ func TestRunBadDisks(t *testing.T) {
 		"--disk odd":           "pvrun: disk odd: its size of 4 bytes is no multiple of 512; 'truncate -s %512 odd' makes it one\n",
 		"--disk a --disk a":    "pvrun: disk a: another pvrun uses it\n",
 		"--disk a --disk a:ro": "pvrun: disk a: another pvrun uses it\n",
+		"--rootfs-disk ./a":    "pvrun: volume ./a: not a volume of pvrun\n",
+		"-v none:/x":           "pvrun: volume none: there is none; 'pvrun volume create' makes one\n",
 		"--disk :ro":           `pvrun: invalid argument ":ro" for "--disk" flag: must be FILE[:ro] (see 'pvrun run --help')` + "\n",
 	} {
 		code, _, stderr := pvrunCommand(t, append(append([]string{"run"}, strings.Fields(args)...), imageFile(t))...)

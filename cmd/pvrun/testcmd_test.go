@@ -92,9 +92,9 @@ func TestTestCommand(t *testing.T) {
 	}
 	for args, want := range map[string]string{
 		"-volume x:y .": "y: where the program sees it must be an absolute path",
-		"-m 12x .":     "invalid argument \"12x\" for \"-m, --memory\" flag",
-		"-race .":      "-race is not supported: ",
-		"-C none .":    "no such file or directory",
+		"-m 12x .":      "invalid argument \"12x\" for \"-m, --memory\" flag",
+		"-race .":       "-race is not supported: ",
+		"-C none .":     "no such file or directory",
 	} {
 		code, _, stderr := pvrunCommand(t, append([]string{"test"}, strings.Fields(args)...)...)
 		if code == 0 || !strings.Contains(stderr, want) || strings.Count(stderr, "\n") != 1 {

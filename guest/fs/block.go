@@ -47,26 +47,29 @@ func newBlock(d Disk) *block {
 	return b
 }
 
-// mountDisks puts the machine's disks into /dev: vda, vdb and so on.
-func (fs *FS) mountDisks(dev *inode) {
+// openDisks learns of the machine's disks, and mounts the volumes on them.
+func (fs *FS) openDisks() {
 	if fs.host.Disks == nil {
 		return
 	}
-	for i, d := range fs.host.Disks() {
-		n := fs.newInode(devDev, S_IFBLK|0o660)
-		n.rdev = makedev(diskMajor, uint32(i*diskMinors))
+	for _, d := range fs.host.Disks() {
 		b := newBlock(d)
-		b.inMemory = (*inMemory)(n)
-		n.body = b
-		fs.disks = append(fs.disks, mountedDisk{b, d.Path})
-		dev.enter("vd"+string(rune('a'+i)), n)
+		fs.disks = append(fs.disks, b)
+		if d.Path != "" && fs.host.Mount != nil {
+			fs.host.Shares = append(fs.host.Shares, fs.host.Mount(b.device(), d.Path, d.ReadOnly()))
+		}
 	}
 }
 
-// mountedDisk is a disk in /dev and where its volume is mounted.
-type mountedDisk struct {
-	*block
-	path string
+// mountDisks puts the disks into /dev: vda, vdb and so on.
+func (fs *FS) mountDisks(dev *inode) {
+	for i, b := range fs.disks {
+		n := fs.newInode(devDev, S_IFBLK|0o660)
+		n.rdev = makedev(diskMajor, uint32(i*diskMinors))
+		b.inMemory = (*inMemory)(n)
+		n.body = b
+		dev.enter("vd"+string(rune('a'+i)), n)
+	}
 }
 
 // extent is the size that seeks know; stat says 0 of a device.

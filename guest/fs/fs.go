@@ -16,8 +16,8 @@ type FS struct {
 	root  *inode
 	cwd   *inode
 
-	mounts []*mount      // of the shares, outer ones first; set by build
-	disks  []mountedDisk // set by build
+	disks  []*block // set by build
+	mounts []*mount // of the shares, outer ones first; set by build
 
 	table table
 	mask  *atomic.Uint32 // umask
@@ -49,6 +49,7 @@ func New(h Host) *FS {
 
 // build makes the tree: the root's files, then what must be there anyway.
 func (fs *FS) build() {
+	fs.openDisks()
 	fs.newRoot()
 	fs.mountDev()
 	fs.mountProc()

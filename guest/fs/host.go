@@ -40,6 +40,10 @@ type Host struct {
 
 	// Disks lists the machine's disks, nil for none. It is called once.
 	Disks func() []MachineDisk
+	// Mount mounts the volume on a disk for the tree; nil where there can be none.
+	// It does not return without one. It is called once for each disk with a Path,
+	// before the tree is there.
+	Mount func(dev BlockDevice, path string, readOnly bool) Share
 
 	// Areas are the parts of the address space but for what [FS.Map] shows; nil
 	// for none known.

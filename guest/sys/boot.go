@@ -47,6 +47,7 @@ func host() fs.Host {
 		PollNotify:      guest.PollNotify,
 		Pages:           sharedPages{},
 		Disks:           findDisks,
+		Mount:           mountVolume,
 		Areas:           areas,
 		NextThread:      nextThread,
 		ThreadID:        func() int { return int(guest.Gate(sys_gettid, 0, 0, 0, 0, 0, 0)) },

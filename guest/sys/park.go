@@ -8,5 +8,8 @@ func pollOpen(fd uintptr) (pd uintptr, errno int)
 func pollReset(pd uintptr, mode int) int
 func pollWait(pd uintptr, mode int) int
 
+// atExit has f called when main returns, and by os.Exit; not by a program that dies.
+func atExit(f func())
+
 // sleepNS parks the goroutine for ns.
 func sleepNS(ns int64)

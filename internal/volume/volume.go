@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,7 +21,8 @@ import (
 
 const suffix = ".vol"
 
-var name = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
+// name is compiled when it is needed: every run of a program would pay for it.
+var name = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`) })
 
 // Dir is where volumes with a name are.
 func Dir() (string, error) {
@@ -48,7 +50,7 @@ func Path(s string) (string, error) {
 }
 
 // IsName is whether a volume can be called so.
-func IsName(s string) bool { return name.MatchString(s) && len(s) < 200 }
+func IsName(s string) bool { return name().MatchString(s) && len(s) < 200 }
 
 // Volume is an open one. It is locked: nobody else has it, or all only read.
 type Volume struct {
@@ -104,6 +106,19 @@ func Open(s string, readOnly bool) (*Volume, error) {
 		return nil, wrap(s, err)
 	}
 	return &Volume{v, d.Backend}, nil
+}
+
+// Disk opens the disk of a volume for a machine, which mounts it.
+func Disk(s string, readOnly bool) (disk.Backend, error) {
+	d, err := open(s, readOnly)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := vol.ReadFacts(d); err != nil {
+		d.Close()
+		return nil, wrap(s, err)
+	}
+	return d.Backend, nil
 }
 
 // Close makes what was written durable.

@@ -63,6 +63,9 @@ func (v *FS) begin(grow int64) fs.Errno {
 		case grow > 0 && free-grow < int64(reserve(v.sb.blocks)):
 			return fs.ENOSPC
 		case len(v.cache.dirty) < v.dirtyMost && need <= int64(v.sb.blocks-v.space.bsCount) && !v.old():
+			if len(v.cache.dirty) == 0 {
+				v.notify()
+			}
 			return 0
 		case len(v.cache.dirty) == 0 && !v.committing:
 			return fs.ENOSPC // the reserve is gone, which a sound volume does not allow

@@ -15,6 +15,9 @@ type Options struct {
 	// Dirty and Cache are how many bytes wait in memory to be written, and are kept
 	// there after being read.
 	Dirty, Cache int
+	// Changed is called when the first change since a commit is made, and does not
+	// call back.
+	Changed func()
 }
 
 const defaultDirty, defaultCache = 8 << 20, 8 << 20
@@ -24,6 +27,7 @@ type FS struct {
 	dev       Device
 	readOnly  bool
 	now       func() int64
+	notify    func()
 	dirtyMost int
 
 	mu         sync.Mutex
@@ -56,11 +60,14 @@ func Mount(dev Device, o Options) (*FS, error) {
 }
 
 func newFS(dev Device, o Options) *FS {
-	v := &FS{dev: dev, readOnly: o.ReadOnly, now: o.Now, inodeLimit: mostInodes,
+	v := &FS{dev: dev, readOnly: o.ReadOnly, now: o.Now, notify: o.Changed, inodeLimit: mostInodes,
 		inodes: map[uint64]*inode{}, changed: map[uint64]*inode{}, handles: map[uint64]*handle{}}
 	v.idle.L = &v.mu
 	if v.now == nil {
 		v.now = func() int64 { return 0 }
+	}
+	if v.notify == nil {
+		v.notify = func() {}
 	}
 	if o.Dirty == 0 {
 		o.Dirty = defaultDirty

@@ -5,9 +5,10 @@ func pollOpen(fd uintptr) (uintptr, int)
 func pollReset(pd uintptr, mode int) int
 func pollWait(pd uintptr, mode int) int
 func sleepNS(ns int64)
+func atExit(f func())
 
 // Linked keeps the runtime's side of the seam reachable.
-var Linked = []any{pollOpen, pollReset, pollWait, sleepNS}
+var Linked = []any{pollOpen, pollReset, pollWait, sleepNS, atExit}
 
 // Syscall asks Linux.
 //
