@@ -466,3 +466,52 @@ func TestFileMapPinned(t *testing.T) {
 		t.Errorf("%v, %v", st.Size(), err)
 	}
 }
+
+// TestFileMapCareful: after a page could not be had, touches bring in no neighbours
+// for a while. On a file system that reads holes and cannot fill them, an instruction
+// that reads a page and writes the next would otherwise never come to its own fault.
+func TestFileMapCareful(t *testing.T) {
+	s := newMapShare(t)
+	tables := s.VM.tables
+	const at = uint64(0x50_0000_0000)
+	s.mapAt(1, at, 16, 0, hypercall.MapWrite)
+	present := func() (n int) {
+		tables.each(pageRange{at, at + 16*pageSize}, false, func(_ uint64, e *entry) hypercall.Status {
+			if e.load()&ptePresent != 0 {
+				n++
+			}
+			return 0
+		})
+		return n
+	}
+	touchPage := func() {
+		if got := tables.faultIn(at+5*pageSize, faultWrite, &readAhead{}); got != touchDone {
+			t.Fatal(got)
+		}
+	}
+	if n := present(); n != 16 {
+		t.Errorf("%d pages after the mapping", n)
+	}
+	for i := range carefulTouches {
+		if found, err := tables.distrust(); !found || err != nil || present() != 0 {
+			t.Fatalf("%v, %v, %d pages", found, err, present())
+		}
+		if touchPage(); present() != 1 {
+			t.Fatalf("time %d: %d pages", i, present())
+		}
+	}
+	tables.win.careful = 0
+	tables.each(pageRange{at + 5*pageSize, at + 6*pageSize}, false, func(_ uint64, e *entry) hypercall.Status {
+		e.store(e.load()&^ptePresent | pteLazy)
+		return 0
+	})
+	if touchPage(); present() != 16 {
+		t.Errorf("%d pages in the end", present())
+	}
+	if found, _ := tables.distrust(); !found {
+		t.Error("nothing was found")
+	}
+	if found, _ := tables.distrust(); found {
+		t.Error("something was found again")
+	}
+}

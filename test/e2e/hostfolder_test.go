@@ -221,7 +221,7 @@ func TestFullFolder(t *testing.T) {
 	want := finish(t, nativeCommand(t, cases, "mapfull", dir))
 	got := run(t, cases, in("pv", "--share", dir+":/s:rw"), "mapfull", "/s")
 	wants(t, got, 0, want.stdout, "")
-	if want.stdout != "true true\ntrue true\nnone <nil>\n" {
+	if want.stdout != "true true\ntrue true\ntrue fault at 33574912\nnone <nil>\n" {
 		t.Errorf("native: %+v", want)
 	}
 }

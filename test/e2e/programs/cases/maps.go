@@ -225,6 +225,8 @@ func mapFull(dir string) {
 	f := must(os.Create("hole"))
 	check(f.Truncate(64 << 20))
 	b := mapOf(f, 0, 64<<20, readWrite)
+	const block = 32 << 20
+	copy(b[block:], numbered(16*pageBytes))
 	full := must(os.Create("full"))
 	n, err := io.Copy(full, io.LimitReader(zeros{}, 64<<20))
 	fmt.Println(n > 0 && n < 64<<20, errors.Is(err, syscall.ENOSPC))
@@ -234,13 +236,21 @@ func mapFull(dir string) {
 			break
 		}
 	}
+	// One instruction that reads a page and writes its neighbour, which cannot be.
+	check(unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, block+5*pageBytes, pageBytes))
+	must(full.Write(make([]byte, pageBytes)))
+	what := touched(b, func() { moveBytes(b[block+5*pageBytes:][:pageBytes], b[block+4*pageBytes:]) })
+	fmt.Println(what == fmt.Sprintf("fault at %d", block+5*pageBytes), what)
 	check(os.Truncate("full", 0))
-	fmt.Println(writes(b, 32<<20), unix.Msync(b, unix.MS_SYNC))
+	fmt.Println(writes(b, block+5*pageBytes), unix.Msync(b, unix.MS_SYNC))
 	check(errors.Join(unix.Munmap(b), f.Close(), full.Close()))
 	for _, name := range must(filepath.Glob("*")) {
 		check(os.Remove(name))
 	}
 }
+
+// moveBytes is REP MOVSB.
+func moveBytes(to, from []byte)
 
 type zeros struct{}
 
