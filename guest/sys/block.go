@@ -181,15 +181,25 @@ func (s *slot) end() int64 {
 		}
 	}
 	if blocks.leader == s {
-		// The newest request is likely to be answered last.
-		if blocks.leader = blocks.newest; blocks.leader != nil {
-			blocks.leader.rouse()
-		}
+		handOn()
 	}
 	r := s.ring
 	r.free = append(r.free, uint8(s.place()))
 	r.room.Signal()
 	return s.result
+}
+
+// handOn names the next leader, of those that are parked: others will look by
+// themselves, and lead if nobody does. The newest request is likely to be answered
+// last.
+func handOn() {
+	s := blocks.newest
+	for s != nil && !s.parked {
+		s = s.older
+	}
+	if blocks.leader = s; s != nil {
+		s.rouse()
+	}
 }
 
 // place is the slot's number.

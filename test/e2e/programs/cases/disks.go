@@ -56,6 +56,10 @@ func disk(name string) {
 	}
 	onStack(f)
 	check(f.Sync())
+	many := make([]byte, 5<<19) // several requests
+	for range 25 {
+		check2(f.ReadAt(many, 512))
+	}
 	vectors(f)
 	_, err := f.ReadAt(make([]byte, 10), size-5)
 	fmt.Println(err == io.EOF, must(f.Seek(1000, io.SeekStart)), must(f.Write([]byte("in a row"))), must(f.Seek(0, io.SeekCurrent)))
