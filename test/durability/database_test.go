@@ -6,8 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -49,7 +49,13 @@ func onVolume(t *testing.T, name string) *database {
 }
 
 // texts is a folder with some ten thousand lines of text.
-func texts() string { return filepath.Join(runtime.GOROOT(), "src", "net", "http") }
+var texts = sync.OnceValue(func() string {
+	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		panic(err)
+	}
+	return filepath.Join(strings.TrimSpace(string(goroot)), "src", "net", "http")
+})
 
 func (d *database) here(args ...string) *exec.Cmd {
 	d.t.Helper()

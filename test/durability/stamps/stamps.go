@@ -58,8 +58,8 @@ func (o Op) Bytes() []byte {
 	return b
 }
 
-// Torn is a sector that no operation wrote as it is.
-var Torn = errors.New("torn")
+// ErrTorn is a sector that no operation wrote as it is.
+var ErrTorn = errors.New("torn")
 
 // Read is the operation that filled sector i of a writer's region; number 0 when
 // none did.
@@ -71,7 +71,7 @@ func Read(b []byte, writer, i uint64) (Op, error) {
 	var want [Sector]byte
 	o.Fill(want[:], i)
 	if o.Writer != writer || [Sector]byte(b) != want {
-		return o, fmt.Errorf("sector %d of writer %d: %w: begins as %v", i, writer, Torn, o)
+		return o, fmt.Errorf("sector %d of writer %d: %w: begins as %v", i, writer, ErrTorn, o)
 	}
 	return o, nil
 }

@@ -48,12 +48,12 @@ func TestTorn(t *testing.T) {
 	for _, cut := range []int{1, 9, 24, 100, Sector - 1} {
 		b := append([]byte(nil), before...)
 		copy(b[at:], after[at:at+cut])
-		if err := Check(b, 0, operations); cut >= 9 && !errors.Is(err, Torn) {
+		if err := Check(b, 0, operations); cut >= 9 && !errors.Is(err, ErrTorn) {
 			t.Errorf("%d bytes of a sector are new: got %v, want torn", cut, err)
 		}
 		b = append([]byte(nil), after...)
 		copy(b[at:], before[at:at+cut])
-		if err := Check(b, 0, operations); cut >= 9 && !errors.Is(err, Torn) {
+		if err := Check(b, 0, operations); cut >= 9 && !errors.Is(err, ErrTorn) {
 			t.Errorf("%d bytes of a sector are old: got %v, want torn", cut, err)
 		}
 	}
