@@ -9,6 +9,7 @@ var (
 	errMagic    = errors.New("not a volume of pvrun")
 	errChecksum = errors.New("the checksum is wrong")
 	errFields   = errors.New("its fields contradict each other")
+	errIO       = errors.New("the disk cannot be read or written")
 	errShort    = errors.New("the device is smaller than the volume")
 
 	// ErrDamaged is what Check can repair, as far as it can be.

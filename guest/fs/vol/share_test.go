@@ -41,6 +41,45 @@ func take(g *fs.FS, path string) string {
 	return string(b[:n])
 }
 
+// disk is a device as the guest's disks are.
+type disk struct{ *memory }
+
+func (d disk) ReadAt(b []byte, off int64) (int, fs.Errno) {
+	if d.memory.ReadAt(b, off) != nil {
+		return len(b) / 2, fs.EIO
+	}
+	return len(b), 0
+}
+
+func (d disk) WriteAt(b []byte, off int64) (int, fs.Errno) {
+	if d.memory.WriteAt(b, off) != nil {
+		return len(b) / 2, fs.ENOSPC
+	}
+	return len(b), 0
+}
+
+func (d disk) Flush() fs.Errno               { return 0 }
+func (d disk) Discard(off, n int64) fs.Errno { return fs.ENOTSUP }
+
+// TestOnDisk mounts what the guest has as a disk.
+func TestOnDisk(t *testing.T) {
+	_, m := fresh(t, 1<<20)
+	s, v, err := Share(OnDisk(disk{m}), "/data", Options{})
+	if err != nil || s.Path != "/data" || !s.Writable {
+		t.Fatal(s, err)
+	}
+	want(t, "write", put(t, guest(s), "/data/f", "text"), 0)
+	m.failAt = m.calls + 1
+	want(t, "write to a broken disk", put(t, guest(s), "/data/f", "more"), fs.EIO)
+	if v.Commit() == nil {
+		t.Error("a broken disk was committed to")
+	}
+	m.data[0], m.data[BlockSize] = 0, 0
+	if _, _, err := Share(OnDisk(disk{m}), "/data", Options{}); err == nil || err.Error() != "/data: mount the volume: not a volume of pvrun" {
+		t.Error(err)
+	}
+}
+
 // TestShare uses a volume as a program does, and mounts it again.
 func TestShare(t *testing.T) {
 	v, m := fresh(t, 4<<20)
