@@ -238,7 +238,8 @@ func (v *Volume) copyOut(from, dst string) error {
 		return err
 	}
 	defer root.Close()
-	return (&leaving{v, root, map[uint64]bool{}}).leave(from, base)
+	size := v.Facts().Size
+	return (&leaving{v, root, map[uint64]bool{}, size, size}).leave(from, base)
 }
 
 // leaving is a copy out of a volume.
@@ -246,6 +247,8 @@ type leaving struct {
 	v    *Volume
 	root *os.Root
 	seen map[uint64]bool // folders: a damaged volume may have one in itself
+	size int64           // bytes of the volume
+	left int64           // bytes that its files can have yet, those with one name
 }
 
 // leave copies one file, folder or link, and what is in it.
@@ -321,6 +324,10 @@ func (l *leaving) file(from, to string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
+	left := &l.left
+	if own := l.size; a.Nlink > 1 {
+		left = &own
+	}
 	b := make([]byte, pieceSize)
 	for off := int64(0); ; {
 		if off, e = l.v.Seek(h, off, false); e == fs.ENXIO {
@@ -331,6 +338,9 @@ func (l *leaving) file(from, to string) (err error) {
 		n, e := l.v.Read(h, b, off)
 		if e != 0 {
 			return failed("read", "/"+from, e)
+		}
+		if *left -= int64(n); *left < 0 {
+			return fmt.Errorf("/%s: more data than the volume has room for; fsck can repair it", from)
 		}
 		if _, err := out.WriteAt(b[:n], off); err != nil {
 			return err

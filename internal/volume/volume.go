@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pvrun/pvrun/guest/fs"
 	"github.com/pvrun/pvrun/guest/fs/vol"
 	"github.com/pvrun/pvrun/hv/disk"
@@ -133,8 +135,10 @@ func Create(s string, size int64, from string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return wrap(s, err)
+	if IsName(s) { // its folder is pvrun's own
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return wrap(s, err)
+		}
 	}
 	if _, err := os.Lstat(path); err == nil {
 		return wrap(s, errors.New("there is one already"))
@@ -149,12 +153,24 @@ func Create(s string, size int64, from string) (err error) {
 		err = fill(f.Name(), from)
 	}
 	if err == nil {
-		err = os.Link(f.Name(), path) // which does not replace one that came meanwhile
+		err = publish(f.Name(), path)
 	}
 	if err != nil {
 		return wrap(s, err)
 	}
 	return nil
+}
+
+// publish gives a file its name, and does not replace one that came meanwhile.
+func publish(from, path string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
+	if err == unix.EINVAL || err == unix.ENOSYS { // the file system cannot do it
+		err = os.Link(from, path)
+	}
+	if err == unix.EEXIST {
+		return errors.New("there is one already")
+	}
+	return err
 }
 
 // fill makes the file system in a file, and copies a folder into it.

@@ -2,7 +2,10 @@ package vol
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/pvrun/pvrun/guest/fs"
@@ -102,6 +105,20 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// renameOnHost does on the host what TestRenames does on a volume.
+func renameOnHost(t *testing.T, from, to string) fs.Errno {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	os.WriteFile(at("file"), nil, 0o644)
+	os.WriteFile(at("other"), nil, 0o644)
+	os.Link(at("file"), at("hard"))
+	os.Mkdir(at("empty"), 0o755)
+	os.MkdirAll(at("full/in"), 0o755)
+	os.Symlink("target", at("link"))
+	e, _ := syscall.Rename(at(from), at(to)).(syscall.Errno)
+	return fs.Errno(e)
+}
+
 // TestRenames renames everything over everything.
 func TestRenames(t *testing.T) {
 	kinds := []string{"file", "other", "hard", "empty", "full", "link", "none", "full/in"}
@@ -117,6 +134,9 @@ func TestRenames(t *testing.T) {
 			v.Symlink("target", "link")
 			a, _ := v.Stat(fs.TreeRef{Path: from})
 			e := v.Rename(from, to)
+			if host := renameOnHost(t, from, to); e != host {
+				t.Errorf("%s to %s: errno %d, and %d on the host", from, to, e, host)
+			}
 			if b, _ := v.Stat(fs.TreeRef{Path: to}); e == 0 && b.Ino != a.Ino {
 				t.Errorf("%s to %s: is inode %d, want %d", from, to, b.Ino, a.Ino)
 			}
