@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"runtime"
 	"strings"
 
 	"github.com/hashicorp/go-multierror"
@@ -104,8 +105,15 @@ func (s *storage) attach(cfg *hv.Config) (*attached, error) {
 		return nil, errors.Join(err, a.close())
 	}
 	cfg.Shares, cfg.Disks = a.shares, a.disks
+	if len(a.shares)+len(a.disks) > 0 {
+		runtime.GOMAXPROCS(runtime.NumCPU() + waitingThreads)
+	}
 	return a, nil
 }
+
+// waitingThreads are those of a machine that Go's scheduler counts as running while
+// they only wait: the one in the guest, and some with the host's files.
+const waitingThreads = 3
 
 func (a *attached) openAll(s *storage) error {
 	for _, f := range s.disks {
