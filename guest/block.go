@@ -28,6 +28,8 @@ var rings struct {
 const (
 	spinNS = 50_000
 	copyNS = 250_000
+	// promisedNS is how long it waits where the host says that it will soon be done.
+	promisedNS = 600_000
 )
 
 // pause is the hint for loops that wait (Intel SDM volume 2, "PAUSE").
@@ -115,6 +117,9 @@ func spinTime() int64 {
 	for i := range rings.n {
 		if w := &rings.list[i]; w.out() {
 			r := w.ring()
+			if atomic.LoadUint32(&r.Polling) == hypercall.PollingDone {
+				return promisedNS
+			}
 			n = max(n, r.Requests[(r.ReqProd-1)%hypercall.BlockRingSize].Length)
 		}
 	}
@@ -127,14 +132,14 @@ func spinOnRings(deadline int64) bool {
 	if !worthSpinning() && !awaitPolling(deadline) {
 		return anyNews()
 	}
-	end, gathering := min(deadline, monotonic()+spinTime()), false
+	began, gathered := monotonic(), int64(hypercall.Forever)
 	for atomic.LoadUint32(&vcpuPage().Pending) == 0 {
 		switch some := anyNews(); {
 		case some && enough():
 			return true
-		case some && !gathering:
-			gathering, end = true, min(end, monotonic()+gatherNS)
-		case !worthSpinning() || monotonic() >= end:
+		case some && gathered == hypercall.Forever:
+			gathered = monotonic() + gatherNS
+		case !worthSpinning() || monotonic() >= min(deadline, began+spinTime(), gathered):
 			return some
 		}
 		for range pauses {

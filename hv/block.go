@@ -104,13 +104,14 @@ type blocks struct {
 	tables *pageTables
 	bell   bell
 	pool   pool
-	done   chan struct{} // of the worker; nil before Run
+	crew   crew
 	closed atomic.Bool
-	awake  atomic.Bool // the worker polls
 	failed atomic.Pointer[error]
-	spin   uint64 // ticks of the TSC for which the worker polls; 0 with one CPU
-	late   uint64 // ticks after which a guest that runs is told of responses
-	slow   uint64 // ticks that make a write a slow one, and as many again for each MiB
+	spin   uint64        // ticks of the TSC for which the worker polls; 0 with one CPU
+	late   uint64        // ticks after which a guest that runs is told of responses
+	short  uint64        // ticks of a sync that a guest may wait for
+	synced atomic.Uint64 // ticks that syncs take, of late
+	slow   uint64        // ticks that make a write a slow one, and as many again for each MiB
 
 	patience uint64 // ticks for which the vCPU's thread serves a guest that blocks
 	count    blockCounters
@@ -171,7 +172,7 @@ func (vm *VM) makeRings() error {
 // setTimes turns times into ticks. With one CPU for all nobody polls.
 func (b *blocks) setTimes(hz uint64, cpus int) {
 	ticks := func(d time.Duration) uint64 { return hz / 1_000_000 * uint64(d.Microseconds()) }
-	b.late, b.slow, b.patience = ticks(eventDelay), ticks(slowWrite), ticks(serveFor)
+	b.late, b.slow, b.patience, b.short = ticks(eventDelay), ticks(slowWrite), ticks(serveFor), ticks(shortSync)
 	if cpus > 1 {
 		b.spin = ticks(pollFor)
 	}
@@ -186,18 +187,20 @@ const (
 	// serveFor is how long the vCPU's thread serves a guest that blocks, which has
 	// timers and other events to wait for.
 	serveFor = 300 * time.Microsecond
+	// shortSync is up to how long syncs take for which a guest is told to wait: an
+	// exit and being woken again cost it 50 µs and more.
+	shortSync = 300 * time.Microsecond
 	// slowWrite is how long a write takes that is not only a copy into the host's
 	// memory: those that follow do not keep anybody waiting.
 	slowWrite = time.Millisecond
 )
 
-// begin starts the worker.
+// begin starts the workers.
 func (b *blocks) begin() {
 	if b == nil {
 		return
 	}
-	b.done = make(chan struct{})
-	go b.worker(false)
+	b.beginWorkers()
 }
 
 // close waits until no request is under way. None can come any more.
@@ -205,10 +208,7 @@ func (b *blocks) close() error {
 	if b == nil || b.closed.Swap(true) {
 		return nil
 	}
-	if b.done != nil {
-		b.bell.ring()
-		<-b.done
-	}
+	b.endWorkers()
 	b.pool.wait()
 	return b.bell.close()
 }

@@ -23,7 +23,7 @@ func (b *blocks) tell(r *blockRing, who server) {
 	case who == byVCPU:
 		b.count.events.Add(1)
 		kick.raised.Or(1 << hypercall.EventBlock)
-	case kick.state.Load() != running || !b.awake.Load():
+	case kick.state.Load() != running || b.crew.awake.Load() == 0:
 		b.count.events.Add(1)
 		b.vm.raise(hypercall.EventBlock)
 	default:

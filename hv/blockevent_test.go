@@ -43,7 +43,7 @@ func TestBlockEvents(t *testing.T) {
 	raised("one that nobody wants to be told of", false)
 
 	k.state.Store(running)
-	b.awake.Store(true)
+	b.crew.awake.Store(1)
 	wants(4)
 	answer()
 	raised("a guest that runs", false)
@@ -74,7 +74,7 @@ func TestBlockEvents(t *testing.T) {
 	k.state.Store(parked)
 	b.serveBlocked()
 	raised("a guest that is about to wait", true)
-	b.awake.Store(false)
+	b.crew.awake.Store(0)
 	wants(8)
 	answer()
 	raised("nobody looks after it later", true)
@@ -148,7 +148,7 @@ func TestBlockSleeps(t *testing.T) {
 	b.begin()
 	g.put(transferOf(hypercall.BlockRead, 0, testData, 512))
 	b.bell.ring()
-	for end := time.Now().Add(10 * time.Second); b.count.done.Load() == 0 || b.awake.Load(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(10 * time.Second); b.count.done.Load() == 0 || b.crew.awake.Load() > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it polls for ever")
 		}

@@ -38,10 +38,8 @@ type BlockRing struct {
 
 	ReqEvent uint32 // host
 	RspProd  uint32 // host
-	// Polling is not 0 while the host looks at ReqProd without being told, so that
-	// it is worth while to wait for a response for some microseconds.
-	Polling uint32 // host
-	Pad1    [13]uint32
+	Polling  uint32 // host: whether it is worth while to wait for a response
+	Pad1     [13]uint32
 
 	Pad2 [PageSize - 128]byte
 
@@ -87,6 +85,12 @@ type BlockResponse struct {
 	ID     uint64
 	Result int64 // 0, or what the call returns, or minus a Status
 }
+
+// Values of BlockRing.Polling but 0.
+const (
+	PollingRequests = 1 // the host looks at ReqProd without being told
+	PollingDone     = 2 // it does not, but will soon have done what it was asked for
+)
 
 const (
 	// BlockRingSize is how many requests may be under way on one ring.
