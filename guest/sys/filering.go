@@ -26,7 +26,7 @@ func (c *hostCall) byRing() *ring {
 		return fileRing()
 	case hypercall.HostFileRead, hypercall.HostFileWrite, hypercall.HostFileLock,
 		hypercall.HostFileStat, hypercall.HostFileSeek:
-		if r := fileRing(); r != nil && c.args.PathLen == 0 && atomic.LoadUint32(&r.shared.Polling) != 0 {
+		if r := fileRing(); r != nil && c.args.PathLen == 0 && atomic.LoadUint32(&r.shared.Polling) == hypercall.PollingRequests {
 			return r
 		}
 	}
