@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"github.com/pvrun/pvrun/hypercall"
@@ -158,4 +159,27 @@ func TestFileRingBusy(t *testing.T) {
 		t.Errorf("a file that is closed: %d", got)
 	}
 	delete(g.vm.files.open, 7)
+}
+
+// TestFileRingReplies: an answer that the worker writes to the guest's memory does not
+// meet a paging call, which takes the host's right to write there for a moment, or the
+// frame for good.
+func TestFileRingReplies(t *testing.T) {
+	g := newFileGuest(t)
+	g.vm.block.begin()
+	const at = testData + 1000
+	a := hypercall.HostFileArgs{Op: hypercall.HostFileStat, Handle: 7, Buf: scratch, BufLen: 80}
+	g.vm.space.copyOut(at, bytesOf(&a))
+	for range 100 {
+		for range hypercall.BlockRingSize {
+			g.put(hypercall.BlockRequest{Op: hypercall.BlockHostFile, Segments: [2]hypercall.BlockSegment{{Addr: at}}})
+		}
+		g.vm.block.bell.ring()
+		for atomic.LoadUint32(&g.ring.RspProd) != g.prod {
+			for range 20 {
+				g.vm.tables.doProtect(scratch, pageSize, hypercall.MapRead)
+				g.vm.tables.doProtect(scratch, pageSize, hypercall.MapRead|hypercall.MapWrite)
+			}
+		}
+	}
 }

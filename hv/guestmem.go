@@ -10,16 +10,25 @@ type addressSpace interface {
 	// ofFile says whether memory is that of a file, which may become shorter at any
 	// time: only system calls may touch it, and they may be EFAULT.
 	ofFile(b []byte) bool
+	// move copies b to the memory at a, or from there, up to the end of its page, and
+	// says how much that was. No call changes meanwhile where a leads.
+	move(a uint64, b []byte, write bool) (n int, s hypercall.Status)
 }
 
 // guestMemory is access to guest memory by guest-virtual address. Every page is
-// checked, so that a call can reach only what the guest itself can; the checks
-// and the access are done before the guest runs again.
+// checked, so that a call can reach only what the guest itself can. copyIn and
+// copyOut may be called while the guest runs; slices is for the vCPU's thread, which
+// is done with them before the guest runs again.
 type guestMemory struct{ addressSpace }
 
 func (t *pageTables) pageAt(a uint64, write bool) ([]byte, hypercall.Status) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.page(a, write)
+}
+
+// page is pageAt for those who have the lock.
+func (t *pageTables) page(a uint64, write bool) ([]byte, hypercall.Status) {
 	f, s := t.reach(a, write)
 	if s != 0 {
 		return nil, s
@@ -66,6 +75,34 @@ func (t *pageTables) ofFile(b []byte) bool {
 	return t.win.has(b)
 }
 
+func (t *pageTables) move(a uint64, b []byte, write bool) (n int, s hypercall.Status) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	page, s := t.page(a, write)
+	if s != 0 {
+		return 0, s
+	}
+	n = min(len(b), len(page))
+	switch {
+	case t.win.has(page) && write:
+		s = writeFile(page[:n], b[:n])
+	case t.win.has(page):
+		s = readFile(b[:n], page[:n])
+	default:
+		move(page[:n], b[:n], write)
+	}
+	return n, s
+}
+
+// move copies b to memory, or memory to b.
+func move(memory, b []byte, write bool) {
+	if write {
+		copy(memory, b)
+	} else {
+		copy(b, memory)
+	}
+}
+
 // slices is the guest memory [a, a+n) as few pieces of host memory as it is
 // contiguous in. Nothing keeps them beyond the handler. What is to be read may be
 // a copy; what is to be written may be a file's, and is for system calls only.
@@ -95,44 +132,18 @@ func (m guestMemory) slices(a, n uint64, write bool) ([][]byte, hypercall.Status
 }
 
 // copyIn copies len(dst) bytes from the guest.
-func (m guestMemory) copyIn(dst []byte, a uint64) hypercall.Status {
-	for len(dst) > 0 {
-		b, s := m.pageAt(a, false)
-		if s != 0 {
-			return s
-		}
-		n := min(len(dst), len(b))
-		if m.ofFile(b) {
-			s = readFile(dst[:n], b[:n])
-		} else {
-			copy(dst, b)
-		}
-		if s != 0 {
-			return s
-		}
-		dst = dst[n:]
-		a += uint64(n)
-	}
-	return 0
-}
+func (m guestMemory) copyIn(dst []byte, a uint64) hypercall.Status { return m.copyAll(a, dst, false) }
 
 // copyOut copies src to the guest.
-func (m guestMemory) copyOut(a uint64, src []byte) hypercall.Status {
-	for len(src) > 0 {
-		b, s := m.pageAt(a, true)
+func (m guestMemory) copyOut(a uint64, src []byte) hypercall.Status { return m.copyAll(a, src, true) }
+
+func (m guestMemory) copyAll(a uint64, b []byte, write bool) hypercall.Status {
+	for len(b) > 0 {
+		n, s := m.move(a, b, write)
 		if s != 0 {
 			return s
 		}
-		n := min(len(b), len(src))
-		if m.ofFile(b) {
-			s = writeFile(b[:n], src[:n])
-		} else {
-			copy(b, src)
-		}
-		if s != 0 {
-			return s
-		}
-		src = src[n:]
+		b = b[n:]
 		a += uint64(n)
 	}
 	return 0

@@ -184,6 +184,13 @@ func (g *guestTables) pageAt(a uint64, write bool) ([]byte, hypercall.Status) {
 
 func (g *guestTables) ofFile([]byte) bool { return false }
 
+func (g *guestTables) move(a uint64, b []byte, write bool) (n int, s hypercall.Status) {
+	page, s := g.pageAt(a, write)
+	n = min(len(b), len(page))
+	move(page[:n], b[:n], write)
+	return n, s
+}
+
 // page is the memory from a to the end of its page, or nil and the error code of
 // the page fault that the access is. The error is for what the host refuses.
 func (g *guestTables) page(a, code uint64) (b []byte, fault uint64, err error) {
