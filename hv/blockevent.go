@@ -35,10 +35,11 @@ func (b *blocks) tell(r *blockRing, who server) {
 }
 
 // tellLate looks after events that were put off, and says whether some still are.
-// With now they are not put off any longer.
+// With now they are not put off any longer, nor is one that somebody, who has the ring
+// locked, is about to put off.
 func (b *blocks) tellLate(at uint64, now bool) (waits bool) {
 	for _, r := range b.rings {
-		if r.late.Load() != 0 && b.tellRing(r, at, now) {
+		if (now || r.late.Load() != 0) && b.tellRing(r, at, now) {
 			waits = true
 		}
 	}

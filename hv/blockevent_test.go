@@ -80,6 +80,33 @@ func TestBlockEvents(t *testing.T) {
 	raised("nobody looks after it later", true)
 }
 
+// TestBlockLastEvent: an event that is put off in the moment in which the worker goes
+// to sleep is not forgotten.
+func TestBlockLastEvent(t *testing.T) {
+	g := newRingGuest(t, 300, disk.NewMemory(4096))
+	b, k, r := g.vm.block, &g.vm.kick, g.vm.block.rings[0]
+	if err := k.open(); err != nil {
+		t.Fatal(err)
+	}
+	defer k.close()
+	b.awake.Store(true)
+	r.mu.Lock() // one of the pool is in tell, and has seen that the worker polls
+	asleep := make(chan bool)
+	go func() { asleep <- b.sleep() }()
+	for b.awake.Load() {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(10 * time.Millisecond)
+	r.upTo = 1
+	r.late.Store(rdtsc() | 1)
+	k.state.Store(parked) // which is what the test can look at
+	r.mu.Unlock()
+	<-asleep
+	if k.raised.Load() == 0 {
+		t.Error("nobody tells the guest")
+	}
+}
+
 // TestBlockWakeups: a guest that rings and sleeps exactly when the contract says so
 // is never forgotten, whether the worker polls or not.
 func TestBlockWakeups(t *testing.T) {
