@@ -11,8 +11,8 @@ import (
 // the kernel only reads the local.
 func (d *file) range64(request uintptr, off, n int64) error {
 	r := [2]uint64{uint64(off), uint64(n)}
-	return retry(func() error {
-		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(d.fd), request, uintptr(unsafe.Pointer(&r)))
+	return d.call(func(fd int) error {
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(unsafe.Pointer(&r)))
 		if errno != 0 {
 			return errno
 		}

@@ -82,6 +82,35 @@ func TestLock(t *testing.T) {
 	}
 }
 
+// TestCloseUnderWay: a descriptor is the disk's as long as a call uses it, and after
+// that nothing reaches the file that has its number now.
+func TestCloseUnderWay(t *testing.T) {
+	name := newFile(t, 4096)
+	d := mustOpen(t, name, false).(*file)
+	var before, after unix.Stat_t
+	err := d.call(func(fd int) error {
+		unix.Fstat(fd, &before)
+		d.Close()
+		if _, err := Open(name, true); !errors.Is(err, ErrInUse) {
+			t.Errorf("beside a write that is under way: %v", err)
+		}
+		return unix.Fstat(fd, &after)
+	})
+	if err != nil || before.Ino != after.Ino {
+		t.Errorf("%v; inode %d is %d", err, before.Ino, after.Ino)
+	}
+	mustOpen(t, name, false)
+	b := [][]byte{make([]byte, 512)}
+	for what, err := range map[string]error{
+		"read": d.ReadAt(b, 0, false), "write": d.WriteAt(b, 0), "discard": d.Discard(0, 512),
+		"zeroes": d.WriteZeroes(0, 512), "flush": d.Flush(),
+	} {
+		if !errors.Is(err, os.ErrClosed) {
+			t.Errorf("%s of a disk that is closed: %v", what, err)
+		}
+	}
+}
+
 // TestTransfers writes and reads through lists of pieces of many lengths.
 func TestTransfers(t *testing.T) {
 	d := mustOpen(t, newFile(t, 1<<20), false)

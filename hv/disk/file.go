@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync/atomic"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,7 +13,7 @@ import (
 // file is a disk in a file or on a block device.
 type file struct {
 	f          *os.File
-	fd         int
+	conn       syscall.RawConn // of f
 	path       string
 	size       int64
 	sector     int
@@ -32,7 +33,24 @@ func (d *file) CanDiscard() bool { return d.canDiscard }
 func (d *file) CanZero() bool    { return !d.readOnly }
 func (d *file) Kernel() bool     { return true }
 
+// Close waits for nobody: what is under way comes to its end, and only then is the
+// descriptor, and the lock, given back.
 func (d *file) Close() error { return d.f.Close() }
+
+// call makes a system call on the disk until no signal interrupts it.
+func (d *file) call(f func(fd int) error) error {
+	err := error(os.ErrClosed)
+	_ = d.conn.Control(func(fd uintptr) { err = retry(func() error { return f(int(fd)) }) })
+	return err
+}
+
+// move is a system call that reads or writes, of which a part may be done.
+func (d *file) move(pieces [][]byte, off int64, f func(fd int, p [][]byte, off int64) (int, error)) error {
+	return transfer(pieces, off, func(p [][]byte, off int64) (n int, err error) {
+		err = d.call(func(fd int) (e error) { n, e = f(fd, p, off); return e })
+		return n, err
+	})
+}
 
 func (d *file) ReadAt(pieces [][]byte, off int64, nowait bool) error {
 	flags := 0
@@ -42,8 +60,8 @@ func (d *file) ReadAt(pieces [][]byte, off int64, nowait bool) error {
 		}
 		flags = unix.RWF_NOWAIT
 	}
-	err := transfer(pieces, off, func(p [][]byte, off int64) (int, error) {
-		return unix.Preadv2(d.fd, p, off, flags)
+	err := d.move(pieces, off, func(fd int, p [][]byte, off int64) (int, error) {
+		return unix.Preadv2(fd, p, off, flags)
 	})
 	switch {
 	case err == nil || !nowait:
@@ -57,9 +75,7 @@ func (d *file) ReadAt(pieces [][]byte, off int64, nowait bool) error {
 }
 
 func (d *file) WriteAt(pieces [][]byte, off int64) error {
-	return d.told("write", off, transfer(pieces, off, func(p [][]byte, off int64) (int, error) {
-		return unix.Pwritev(d.fd, p, off)
-	}))
+	return d.told("write", off, d.move(pieces, off, unix.Pwritev))
 }
 
 // errEnd is a transfer that came to nothing: the file has been cut short.
@@ -115,8 +131,7 @@ func (d *file) Flush() error {
 		return nil
 	}
 	return d.flush.do(func() error {
-		err := retry(func() error { return unix.Fdatasync(d.fd) })
-		if err != nil {
+		if err := d.call(unix.Fdatasync); err != nil {
 			return &Error{d.path, fmt.Errorf("flush: %w", err)}
 		}
 		return nil
@@ -146,7 +161,7 @@ func (d *file) WriteZeroes(off, n int64) error {
 }
 
 func (d *file) allocate(how uint32, off, n int64) error {
-	return retry(func() error { return unix.Fallocate(d.fd, how|unix.FALLOC_FL_KEEP_SIZE, off, n) })
+	return d.call(func(fd int) error { return unix.Fallocate(fd, how|unix.FALLOC_FL_KEEP_SIZE, off, n) })
 }
 
 // zeroes is what is written where nothing better is known.

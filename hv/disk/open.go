@@ -29,8 +29,11 @@ func Open(path string, readOnly bool) (Backend, error) {
 	if err != nil {
 		return nil, &Error{path, err}
 	}
-	d := &file{f: f, fd: int(f.Fd()), path: path, readOnly: readOnly, sector: minSector}
-	if err := d.setup(); err != nil {
+	d := &file{f: f, path: path, readOnly: readOnly, sector: minSector}
+	if d.conn, err = f.SyscallConn(); err == nil {
+		err = d.setup()
+	}
+	if err != nil {
 		f.Close()
 		return nil, &Error{path, err}
 	}
@@ -58,6 +61,7 @@ func open(path string, readOnly bool) (*os.File, error) {
 	if err != nil {
 		return nil, openError(path, err)
 	}
+	_ = unix.SetNonblock(fd, false) // that was for the opening alone
 	return os.NewFile(uintptr(fd), path), nil
 }
 
@@ -98,7 +102,8 @@ func (d *file) setup() error {
 	}
 	d.device = !st.Mode().IsRegular()
 	if d.device {
-		if d.sector, err = unix.IoctlGetInt(d.fd, unix.BLKSSZGET); err != nil {
+		err = d.call(func(fd int) (e error) { d.sector, e = unix.IoctlGetInt(fd, unix.BLKSSZGET); return e })
+		if err != nil {
 			return fmt.Errorf("sector size: %w", err)
 		}
 	}
@@ -118,7 +123,7 @@ func (d *file) lock() error {
 	if d.readOnly {
 		how = unix.LOCK_SH
 	}
-	err := retry(func() error { return unix.Flock(d.fd, how|unix.LOCK_NB) })
+	err := d.call(func(fd int) error { return unix.Flock(fd, how|unix.LOCK_NB) })
 	switch {
 	case err == unix.EWOULDBLOCK:
 		return ErrInUse
@@ -147,7 +152,7 @@ func (d *file) probeDiscard() bool {
 	if d.device {
 		return true // what cannot is told by the device, and harmless
 	}
-	return unix.Fallocate(d.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, d.size, minSector) == nil
+	return d.allocate(unix.FALLOC_FL_PUNCH_HOLE, d.size, minSector) == nil
 }
 
 // retry does a system call until no signal interrupts it.
