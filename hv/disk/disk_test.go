@@ -82,6 +82,28 @@ func TestLock(t *testing.T) {
 	}
 }
 
+// TestRemoved: who opens a file that is removed before it gets the lock has nothing.
+func TestRemoved(t *testing.T) {
+	name := newFile(t, 4096)
+	f, err := open(name, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := prepare(f, name, false); err == nil {
+		t.Error("removed: no error")
+	}
+	if err := os.WriteFile(name, make([]byte, 4096), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := prepare(f, name, false); err == nil {
+		t.Error("replaced: no error")
+	}
+}
+
 // TestCloseUnderWay: a descriptor is the disk's as long as a call uses it, and after
 // that nothing reaches the file that has its number now.
 func TestCloseUnderWay(t *testing.T) {

@@ -29,15 +29,21 @@ func Open(path string, readOnly bool) (Backend, error) {
 	if err != nil {
 		return nil, &Error{path, err}
 	}
-	d := &file{f: f, path: path, readOnly: readOnly, sector: minSector}
-	if d.conn, err = f.SyscallConn(); err == nil {
-		err = d.setup()
-	}
+	d, err := prepare(f, path, readOnly)
 	if err != nil {
 		f.Close()
 		return nil, &Error{path, err}
 	}
 	return d, nil
+}
+
+// prepare makes a disk of what open has opened.
+func prepare(f *os.File, path string, readOnly bool) (d *file, err error) {
+	d = &file{f: f, path: path, readOnly: readOnly, sector: minSector}
+	if d.conn, err = f.SyscallConn(); err == nil {
+		err = d.setup()
+	}
+	return d, err
 }
 
 // open opens what may be a disk. O_NONBLOCK: a FIFO is refused, not waited for.
@@ -99,6 +105,10 @@ func (d *file) setup() error {
 	}
 	if err := d.lock(); err != nil {
 		return err
+	}
+	// Who had the lock until now may have removed the file.
+	if now, err := os.Stat(d.path); err != nil || !os.SameFile(st, now) {
+		return errors.New("it was removed or replaced a moment ago")
 	}
 	d.device = !st.Mode().IsRegular()
 	if d.device {
