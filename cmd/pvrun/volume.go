@@ -59,7 +59,7 @@ the space that is used.`,
 			} else if from != "" && !info.IsDir() {
 				return fmt.Errorf("--from %s: it is not a folder", from)
 			}
-			return volume.Create(args[0], int64(size), from)
+			return oneLine(volume.Create(args[0], int64(size), from))
 		},
 	}
 	cmd.Flags().Var(&size, "size", "`SIZE` of the volume, such as 64m or 1g")
@@ -136,7 +136,8 @@ func newVolumeCopy() *cobra.Command {
 		Long: `Copy a file, or a folder with all that is in it, into a volume or out of it. One
 of SRC and DST is NAME:/PATH. When DST is a folder SRC is copied into it; with
 /. at the end of SRC, what is in SRC is. Modes and times are kept, symbolic
-links stay links, and holes stay holes.`,
+links stay links, and holes stay holes. Out of a volume, names of one file stay
+that, where the host can link.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 2 {
 				return errors.New("needs SRC and DST")

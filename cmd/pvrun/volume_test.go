@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pvrun/pvrun/guest/fs"
 	"github.com/pvrun/pvrun/guest/fs/vol"
 	"github.com/pvrun/pvrun/internal/volume"
 )
@@ -17,6 +18,7 @@ import (
 func volumes(t *testing.T) (dir string, run func(want int, args ...string) (stdout, stderr string)) {
 	t.Helper()
 	dir = t.TempDir()
+	dir = filepath.Join(dir, "[a-b]*") // which is no pattern
 	t.Setenv("XDG_DATA_HOME", dir)
 	return filepath.Join(dir, "pvrun", "volumes"), func(want int, args ...string) (string, string) {
 		t.Helper()
@@ -96,6 +98,39 @@ func TestVolumeCopies(t *testing.T) {
 	}
 	if _, errs := run(1, "cp", "v:/none", dst); errs != "pvrun: volume v: stat /none: no such file or directory\n" {
 		t.Error(errs)
+	}
+}
+
+// TestVolumeLinks: a file with many names comes out of a volume once, or a small one
+// could fill the host's disk.
+func TestVolumeLinks(t *testing.T) {
+	_, run := volumes(t)
+	run(0, "create", "v", "--size", "4m")
+	v, err := volume.Open("v", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, _, e := v.FS.Open("f", fs.O_WRONLY|fs.O_CREAT, 0o600)
+	if _, e2 := v.Write(h, bytes.Repeat([]byte("text"), 1<<18), 0); e != 0 || e2 != 0 {
+		t.Fatal(e, e2)
+	}
+	v.FS.Close(h)
+	for i := range 20 {
+		if e := v.Link("f", fmt.Sprint(i)); e != 0 {
+			t.Fatal(e)
+		}
+	}
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	dst := filepath.Join(t.TempDir(), "out")
+	for range 2 { // the second time over the first
+		run(0, "cp", "v:/", dst)
+		a, err := os.Stat(filepath.Join(dst, "f"))
+		b, err2 := os.Stat(filepath.Join(dst, "7"))
+		if err != nil || err2 != nil || !os.SameFile(a, b) || a.Size() != 1<<20 {
+			t.Errorf("%v, %v; %v and %v", err, err2, a, b)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -189,7 +190,7 @@ func (v *Volume) writeSparse(h uint64, b []byte, off int64) fs.Errno {
 		end = min(end, len(b))
 		if end > start {
 			if n, e := v.Write(h, b[start:end], off+int64(start)); e != 0 || n < end-start {
-				return max(e, fs.ENOSPC)
+				return cmp.Or(e, fs.ENOSPC)
 			}
 		}
 		start = end + vol.BlockSize // the one that is zeros
@@ -238,17 +239,16 @@ func (v *Volume) copyOut(from, dst string) error {
 		return err
 	}
 	defer root.Close()
-	size := v.Facts().Size
-	return (&leaving{v, root, map[uint64]bool{}, size, size}).leave(from, base)
+	return (&leaving{v, root, map[uint64]bool{}, map[uint64]string{}, v.Facts().Size}).leave(from, base)
 }
 
 // leaving is a copy out of a volume.
 type leaving struct {
-	v    *Volume
-	root *os.Root
-	seen map[uint64]bool // folders: a damaged volume may have one in itself
-	size int64           // bytes of the volume
-	left int64           // bytes that its files can have yet, those with one name
+	v     *Volume
+	root  *os.Root
+	seen  map[uint64]bool   // folders: a damaged volume may have one in itself
+	names map[uint64]string // of files that have several: the first that was copied
+	left  int64             // bytes that the volume's files can have yet
 }
 
 // leave copies one file, folder or link, and what is in it.
@@ -309,13 +309,32 @@ func (l *leaving) folder(from, to string) error {
 	return nil
 }
 
-// file copies a file's contents; holes stay holes where they are long.
+// link gives a file that was copied another name, in place of a file or link there.
+func (l *leaving) link(ino uint64, to string) bool {
+	first := l.names[ino]
+	if first == "" {
+		return false
+	}
+	if info, err := l.root.Lstat(to); err == nil && !info.IsDir() {
+		l.root.Remove(to)
+	}
+	return l.root.Link(first, to) == nil
+}
+
+// file copies a file's contents; holes stay holes where they are long, and names of
+// one file stay that where the host can link.
 func (l *leaving) file(from, to string) (err error) {
 	h, a, e := l.v.FS.Open(from, fs.O_RDONLY, 0)
 	if e != 0 {
 		return failed("open", "/"+from, e)
 	}
 	defer l.v.FS.Close(h)
+	if a.Nlink > 1 {
+		if l.link(a.Ino, to) {
+			return nil
+		}
+		l.names[a.Ino] = to
+	}
 	if info, err := l.root.Lstat(to); err == nil && info.Mode().Type() == os.ModeSymlink {
 		l.root.Remove(to)
 	}
@@ -324,10 +343,6 @@ func (l *leaving) file(from, to string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	left := &l.left
-	if own := l.size; a.Nlink > 1 {
-		left = &own
-	}
 	b := make([]byte, pieceSize)
 	for off := int64(0); ; {
 		if off, e = l.v.Seek(h, off, false); e == fs.ENXIO {
@@ -339,7 +354,7 @@ func (l *leaving) file(from, to string) (err error) {
 		if e != 0 {
 			return failed("read", "/"+from, e)
 		}
-		if *left -= int64(n); *left < 0 {
+		if l.left -= int64(n); l.left < 0 {
 			return fmt.Errorf("/%s: more data than the volume has room for; fsck can repair it", from)
 		}
 		if _, err := out.WriteAt(b[:n], off); err != nil {

@@ -248,11 +248,14 @@ func List() ([]Info, error) {
 	if err != nil {
 		return nil, err
 	}
+	files, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("list volumes: %w", err)
+	}
 	list := []Info{}
-	paths, _ := filepath.Glob(filepath.Join(dir, "*"+suffix))
-	for _, path := range paths {
-		if n := strings.TrimSuffix(filepath.Base(path), suffix); IsName(n) {
-			list = append(list, inspect(n, path))
+	for _, f := range files {
+		if n, ok := strings.CutSuffix(f.Name(), suffix); ok && IsName(n) {
+			list = append(list, inspect(n, filepath.Join(dir, f.Name())))
 		}
 	}
 	return list, nil
