@@ -45,6 +45,7 @@ var blocks struct {
 	rings  []*ring
 	newest *slot // under way
 	leader *slot
+	polls  bool    // the leader waits in the poller
 	pd     uintptr // of guest.FDBlock, the leader's to use
 }
 
@@ -127,16 +128,6 @@ func takeAll() bool {
 	return any
 }
 
-// anyResponse is whether there is something to take.
-func anyResponse() bool {
-	for _, r := range blocks.rings {
-		if atomic.LoadUint32(&r.shared.RspProd) != atomic.LoadUint32(&r.shared.RspCons) {
-			return true
-		}
-	}
-	return false
-}
-
 func (s *slot) link() {
 	if s.older = blocks.newest; s.older != nil {
 		s.older.newer = s
@@ -156,13 +147,21 @@ func (s *slot) unlink() {
 	s.newer, s.older = nil, nil
 }
 
-// rouse lets a parked goroutine look again.
+// rouse lets a parked goroutine look again. The leader's answer may have been taken
+// by somebody else: then nothing is left that the kernel would tell it of.
 func (s *slot) rouse() {
-	if s.parked {
+	switch {
+	case s.parked:
 		s.parked = false
 		s.wake <- struct{}{}
+	case s == blocks.leader && blocks.polls:
+		blocks.polls = false
+		guest.PollNotify(guest.FDBlock, pollIn)
 	}
 }
+
+// pollIn is EPOLLIN.
+const pollIn = 1
 
 // end waits for the answer and frees the slot. The caller holds blocks.mu, which
 // is released meanwhile.
@@ -221,13 +220,19 @@ func (s *slot) park() {
 // leader and holds blocks.mu, which is released meanwhile. The poll descriptor is
 // reset before the last look, so that what comes later is told.
 func lead() {
+	ready := resetBlocks()
+	if takeAll() {
+		return
+	}
+	blocks.polls = ready
 	blocks.mu.Unlock()
-	if !resetBlocks() {
-		sleepNS(pollFailedNS)
-	} else if !anyResponse() {
+	if ready {
 		pollWait(blocks.pd, 'r')
+	} else {
+		sleepNS(pollFailedNS)
 	}
 	blocks.mu.Lock()
+	blocks.polls = false
 	takeAll()
 }
 

@@ -116,6 +116,11 @@ func TestDiskSlow(t *testing.T) {
 	inProcess(t, d, "disk-slow", "100\nanswered\n")
 }
 
+// A goroutine whose answer another one took hears of it, though nothing else happens.
+func TestDiskPairs(t *testing.T) {
+	inProcess(t, disk.NewMemory(diskSize), "disk-pairs", "all came back\n")
+}
+
 // Errors of the disk are the program's; a flush that has failed fails for ever.
 func TestDiskErrors(t *testing.T) {
 	var flushes atomic.Int32

@@ -19,6 +19,7 @@ var (
 	_ = add("disk-own", func(args []string) { diskOwn(args[0]) })
 	_ = add("disk-read-only", func(args []string) { diskReadOnly(args[0]) })
 	_ = add("disk-slow", func(args []string) { diskSlow(args[0]) })
+	_ = add("disk-pairs", func(args []string) { diskPairs(args[0]) })
 	_ = add("disk-errors", func(args []string) { diskErrors(args[0]) })
 )
 
@@ -225,4 +226,23 @@ func diskErrors(name string) {
 	}
 	_, err := f.WriteAt(b[:100], 2*4096+50)
 	fmt.Println(err, f.Sync(), f.Sync())
+}
+
+// diskPairs has two goroutines read, and no other, time and again: whoever takes the
+// answers of both must not leave the other one waiting.
+func diskPairs(name string) {
+	f := must(os.Open(name))
+	for range 300 {
+		var wg sync.WaitGroup
+		for g := range 2 {
+			wg.Go(func() {
+				b := make([]byte, 1<<20)
+				for i := range 4 {
+					must(f.ReadAt(b, int64((i+g)%4)<<20))
+				}
+			})
+		}
+		wg.Wait()
+	}
+	fmt.Println("all came back")
 }
