@@ -106,6 +106,7 @@ func (v *FS) List(id uint64) (list []fs.TreeEntry, e fs.Errno) {
 				list = append(list, fs.TreeEntry{Name: string(r.name), Ino: r.ino, Type: r.typ})
 			}
 		})
+		v.cache.trim()
 	}
 	return list, 0
 }

@@ -60,12 +60,14 @@ func (c *cache) find(k key) *buffer {
 }
 
 // trim forgets clean blocks that were not used for long. It is called between
-// operations, which may hold on to what they found.
+// operations, which may hold on to what they found. Of those that must stay it looks
+// at a few.
 func (c *cache) trim() {
 	looks := 64
-	for b := c.ends.newer; b != &c.ends && looks > 0 && len(c.blocks)-len(c.dirty) > c.most; looks-- {
+	for b := c.ends.newer; b != &c.ends && looks > 0 && len(c.blocks)-len(c.dirty) > c.most; {
 		next := b.newer
 		if b.dirty || b.flight != nil {
+			looks--
 			c.find(b.key)
 		} else {
 			c.leave(b)

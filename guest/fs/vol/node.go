@@ -86,6 +86,7 @@ func (v *FS) Write(id uint64, b []byte, off int64) (done int, e fs.Errno) {
 // unless there is one already, and that can change until it has begun.
 func (v *FS) beginWrite(n *inode, off *int64, appends bool) fs.Errno {
 	const unknown = -1
+	v.cache.trim() // one call may write more than memory has room for
 	for grow := int64(unknown); ; {
 		if appends {
 			*off = n.size
