@@ -8,6 +8,7 @@ type missing struct {
 	p     pointer
 	skip  int
 	dst   []byte
+	data  []byte // the block, once it was read
 }
 
 const (
@@ -62,7 +63,6 @@ func (v *FS) readPart(n *inode, b []byte, off int64) fs.Errno {
 		buf, rest = buf[k*BlockSize:], rest[k:]
 	}
 	v.mu.Lock()
-	buf = buf[:0]
 	if !good { // perhaps only because the blocks were used anew meanwhile
 		return v.readLocked(n, b, off)
 	}
@@ -91,7 +91,7 @@ func (v *FS) lookUp(n *inode, b []byte, off int64) (list []missing, e fs.Errno) 
 		case !v.sb.valid(p):
 			return nil, fs.EIO
 		default:
-			list = append(list, missing{index, p, skip, part})
+			list = append(list, missing{index, p, skip, part, nil})
 		}
 	}
 	return list, 0
@@ -115,6 +115,7 @@ func (v *FS) readRun(list []missing, buf []byte) (int, bool) {
 			return k, false
 		}
 		copy(w.dst, b[w.skip:])
+		list[i].data = b
 	}
 	return k, true
 }
@@ -138,16 +139,17 @@ func (v *FS) readLocked(n *inode, b []byte, off int64) fs.Errno {
 	return 0
 }
 
-// keep remembers whole blocks that were read, unless they have changed since.
+// keep remembers blocks that were read, unless they have changed since: as they
+// are on the device, and not in the caller's buffer, which others may write to.
 func (v *FS) keep(n *inode, list []missing) {
 	for _, w := range list {
 		k := key{n.ino, 0, w.index}
-		if len(w.dst) < BlockSize || v.cache.blocks[k] != nil {
+		if v.cache.blocks[k] != nil {
 			continue
 		}
 		if p, e := v.pointer(&n.tree, 0, w.index); e == 0 && p == w.p {
 			b := &buffer{key: k, data: new(block)}
-			copy(b.data[:], w.dst)
+			copy(b.data[:], w.data)
 			v.cache.enter(b)
 		}
 	}
