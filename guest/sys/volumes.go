@@ -2,6 +2,7 @@ package sys
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/pvrun/pvrun/guest"
 	"github.com/pvrun/pvrun/guest/fs"
@@ -15,18 +16,32 @@ var volumes struct {
 	list []*vol.FS
 }
 
-// keepAfter is how long changes wait in memory for a sync before they are written
-// without one, in ns.
-const keepAfter = 1_000_000_000
+const (
+	// keepAfter is how long changes wait in memory for a sync before they are
+	// written without one, in ns.
+	keepAfter = 1_000_000_000
+	// A volume keeps a part of the machine's memory for what waits, and as much for
+	// what was read, up to mostKept bytes.
+	keptPart = 16
+	mostKept = 8 << 20
+)
 
 // mountVolume mounts the volume on a disk. Without its files the program would do
 // the wrong thing, so it ends here.
 func mountVolume(dev fs.BlockDevice, path string, readOnly bool) fs.Share {
 	var v *vol.FS
+	var waiting atomic.Bool
+	bytes := int(min(guest.Info().MemBytes/keptPart, mostKept))
 	share, v, err := vol.Share(dev, path, vol.Options{
 		ReadOnly: readOnly,
 		Now:      func() int64 { return clock(clockRealtime) },
-		Changed:  func() { go keep(v) },
+		Dirty:    bytes,
+		Cache:    bytes,
+		Changed: func() {
+			if waiting.CompareAndSwap(false, true) {
+				go keep(v, &waiting)
+			}
+		},
 	})
 	if err != nil {
 		giveUp("pvrun: " + err.Error() + "\n")
@@ -42,9 +57,11 @@ func mountVolume(dev fs.BlockDevice, path string, readOnly bool) fs.Share {
 	return share
 }
 
-// keep writes what has changed, a while later. An error is the next sync's.
-func keep(v *vol.FS) {
+// keep writes what has changed, a while later. An error is the next sync's. What
+// changes from then on is for another one.
+func keep(v *vol.FS, waiting *atomic.Bool) {
 	sleepNS(keepAfter)
+	waiting.Store(false)
 	_ = v.Commit()
 }
 
