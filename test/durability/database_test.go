@@ -28,7 +28,7 @@ func inFolder(t *testing.T, name string) *database {
 	t.Helper()
 	need.KVM(t)
 	d := &database{t: t, name: name, dir: t.TempDir(), after: func() {}}
-	d.flags = []string{"--share", d.dir + ":/data:rw", "--share", texts() + ":/texts"}
+	d.flags = []string{"-v", d.dir + ":/data", "-v", texts() + ":/texts:ro"}
 	return d
 }
 
@@ -36,14 +36,13 @@ func inFolder(t *testing.T, name string) *database {
 func onVolume(t *testing.T, name string) *database {
 	t.Helper()
 	need.KVM(t)
-	offers(t, "", "volume")
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	volume := "killed-" + name
 	output(t, exec.Command(pvrun, "volume", "create", volume, "--size", "1g"))
 	t.Cleanup(func() { exec.Command(pvrun, "volume", "rm", volume).Run() })
 	return &database{
 		t: t, name: name,
-		flags: []string{"-v", volume + ":/data", "--share", texts() + ":/texts"},
+		flags: []string{"-v", volume + ":/data", "-v", texts() + ":/texts:ro"},
 		after: func() { output(t, exec.Command(pvrun, "volume", "fsck", volume)) },
 	}
 }

@@ -107,15 +107,6 @@ func machine(t *testing.T, name string, flags []string, args ...string) *exec.Cm
 	return cmd
 }
 
-// offers skips the test while pvrun, or its verb, does not have what it needs.
-func offers(t *testing.T, verb, what string) {
-	t.Helper()
-	help, _ := exec.Command(pvrun, strings.Fields(verb+" --help")...).CombinedOutput()
-	if !strings.Contains(string(help), "  "+what+" ") {
-		t.Skipf("pvrun %s has no %s", verb, what)
-	}
-}
-
 // moment is when a machine is ended: a time after a number of acknowledgements.
 type moment struct {
 	acks  int

@@ -21,13 +21,12 @@ func TestKilledFile(t *testing.T) {
 	need.KVM(t)
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "sectors")
-	killSectors(t, file, "/host/sectors", "--share", filepath.Dir(file)+":/host:rw")
+	killSectors(t, file, "/host/sectors", "-v", filepath.Dir(file)+":/host")
 }
 
 // And so has a disk, whose sectors exist from the beginning.
 func TestKilledDisk(t *testing.T) {
 	need.KVM(t)
-	offers(t, "run", "    --disk")
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "disk")
 	size := stamps.Offset(writers, 0)
