@@ -32,7 +32,8 @@ func testMain(m *testing.M) int {
 		panic(err)
 	}
 	defer os.RemoveAll(scratch)
-	os.Chmod(scratch, 0o755) // for the tests of other users
+	os.Chmod(scratch, 0o755)                                   // for the tests of other users
+	os.Setenv("XDG_DATA_HOME", filepath.Join(scratch, "data")) // volumes with a name
 	pvrun = filepath.Join(scratch, "pvrun")
 	if err := goBuild("../..", pvrun, "./cmd/pvrun"); err != nil {
 		fmt.Fprintln(os.Stderr, "FAIL:", err)
