@@ -42,10 +42,19 @@ func newPlaces(dir string, env []string) *places {
 	if tmp := p.getenv("TMPDIR"); filepath.IsAbs(tmp) {
 		p.share(tmp, true)
 	}
+	p.hideOwnWork()
 	if cover := p.getenv("GOCOVERDIR"); cover != "" {
 		p.share(absolute(dir, cover), true)
 	}
 	return p
+}
+
+// hideOwnWork: where pvrun test chose GOTMPDIR it is the go command's alone. A
+// test's T.TempDir would go there, and not to TMPDIR.
+func (p *places) hideOwnWork() {
+	if own, err := ownWork(); err == nil && p.getenv("GOTMPDIR") == own {
+		p.unsetenv("GOTMPDIR")
+	}
 }
 
 // program adds what go test runs a binary for: its module, and itself.
@@ -93,7 +102,12 @@ func (p *places) getenv(name string) string {
 }
 
 func (p *places) setenv(name, value string) {
-	p.env = append(slices.DeleteFunc(p.env, func(kv string) bool {
+	p.unsetenv(name)
+	p.env = append(p.env, name+"="+value)
+}
+
+func (p *places) unsetenv(name string) {
+	p.env = slices.DeleteFunc(p.env, func(kv string) bool {
 		return strings.HasPrefix(kv, name+"=")
-	}), name+"="+value)
+	})
 }

@@ -100,13 +100,17 @@ func toolchain(ctx context.Context, dir string) (build.Toolchain, error) {
 // ownWorkFolder has the go command work elsewhere than in TMPDIR, which is the
 // tests' to write: what it links and runs lies there.
 func ownWorkFolder(tools *build.Toolchain) error {
-	cache, err := build.CacheDir()
+	dir, err := ownWork()
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(cache, "tmp")
 	tools.Env = append(tools.Env, "GOTMPDIR="+dir)
 	return os.MkdirAll(dir, 0o777)
+}
+
+func ownWork() (string, error) {
+	cache, err := build.CacheDir()
+	return filepath.Join(cache, "tmp"), err
 }
 
 // execFlags are flags of pvrun exec, checked, with paths that lead to the same

@@ -339,6 +339,21 @@ func TestArtifactsLink(t *testing.T) {
 	}
 }
 
+// TestHideOwnWork: the test does not see the GOTMPDIR that pvrun test chose, but
+// the user's own.
+func TestHideOwnWork(t *testing.T) {
+	own, err := ownWork()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ has, want string }{{own, ""}, {"/mine", "/mine"}} {
+		p := newPlaces(t.TempDir(), []string{"GOTMPDIR=" + test.has})
+		if got := p.getenv("GOTMPDIR"); got != test.want {
+			t.Errorf("GOTMPDIR=%s: the test has %q, want %q", test.has, got, test.want)
+		}
+	}
+}
+
 // TestWorkFolder: where tests have TMPDIR the go command works elsewhere.
 func TestWorkFolder(t *testing.T) {
 	for _, test := range []struct{ tmp, gotmp, want string }{{"", "", ""}, {"/x", "", "/pvrun/tmp"}, {"/x", "/y", ""}} {
