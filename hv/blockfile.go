@@ -13,17 +13,15 @@ func (b *blocks) prepareFile(j *blockJob) hypercall.Status {
 	if j.req.Op != hypercall.BlockHostFile {
 		return hypercall.EINVAL
 	}
-	a, shares := &j.file, b.vm.cfg.Shares
+	a := &j.file
 	if s := (guestMemory{b.tables}).copyIn(bytesOf(a), uint64(j.req.Segments[0].Addr)); s != 0 {
 		return s
 	}
-	switch {
-	case a.BufLen > hypercall.MaxConsole || a.Offset < 0 || uint64(a.Share) >= uint64(len(shares)), !fitsRing(a):
+	if !fitsRing(a) {
 		return hypercall.EINVAL
-	case !shares[a.Share].Writable && changesFiles(a):
-		return hypercall.EROFS
-	case !moves(a) || a.BufLen == 0:
-		return 0
+	}
+	if s := checkFile(b.vm.cfg.Shares, a); s != 0 || !moves(a) || a.BufLen == 0 {
+		return s
 	}
 	s := b.tables.pinAll(j, []hypercall.BlockSegment{{Addr: a.Buf, Len: a.BufLen}}, a.Op == hypercall.HostFileRead)
 	if s != 0 {
@@ -51,21 +49,13 @@ func ofHandle(a *hypercall.HostFileArgs) bool {
 // fitsRing says whether an operation may come by the ring: those on handles that may
 // take long, or that are made often.
 func fitsRing(a *hypercall.HostFileArgs) bool {
-	const allocate = hypercall.HostFileKeepSize | hypercall.HostFilePunchHole | hypercall.HostFileZeroRange
-	if ofHandle(a) {
-		return true // the call itself checks the rest
-	}
-	flags, length := uint32(0), false
 	switch a.Op {
-	case hypercall.HostFileRead, hypercall.HostFileWrite, hypercall.HostFileTruncate:
-	case hypercall.HostFileSync:
-		flags = hypercall.HostFileDataOnly
+	case hypercall.HostFileRead, hypercall.HostFileWrite, hypercall.HostFileTruncate, hypercall.HostFileSync:
+		return true
 	case hypercall.HostFileAllocate:
-		flags, length = allocate, true
-	default:
-		return false
+		return a.Length < 1<<63
 	}
-	return a.Flags&^flags == 0 && (length || a.Length == 0) && a.Length < 1<<63
+	return ofHandle(a)
 }
 
 // quickFile says whether a request is tried without waiting.

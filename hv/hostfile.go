@@ -48,15 +48,13 @@ func (vm *VM) hostFile(a callArgs) int64 {
 		return failed(s)
 	}
 	shares := vm.cfg.Shares
-	switch {
-	case len(shares) == 0:
+	if len(shares) == 0 {
 		return failed(hypercall.ENOSYS)
-	case args.Op == 0 || args.Op >= hypercall.HostFileEnd || args.BufLen > hypercall.MaxConsole || args.Offset < 0,
-		uint64(args.Share) >= uint64(len(shares)), args.Flags&^flagsKnown(args.Op) != 0, args.Length != 0 && !takesLength(args.Op):
-		return failed(hypercall.EINVAL)
-	case !shares[args.Share].Writable && changesFiles(&args):
-		return failed(hypercall.EROFS)
-	case takesPath(&args):
+	}
+	if s := checkFile(shares, &args); s != 0 {
+		return failed(s)
+	}
+	if takesPath(&args) {
 		return vm.hostPath(shares[args.Share].Root, &args)
 	}
 	h := vm.files.open[args.Handle]
@@ -64,6 +62,18 @@ func (vm *VM) hostFile(a callArgs) int64 {
 		return failed(hypercall.EBADF)
 	}
 	return vm.hostHandle(h, &args)
+}
+
+// checkFile looks at what is the same for all operations, by the call or the ring.
+func checkFile(shares []Share, a *hypercall.HostFileArgs) hypercall.Status {
+	switch {
+	case a.Op == 0 || a.Op >= hypercall.HostFileEnd || a.BufLen > hypercall.MaxConsole || a.Offset < 0,
+		uint64(a.Share) >= uint64(len(shares)), a.Flags&^flagsKnown(a.Op) != 0, a.Length != 0 && !takesLength(a.Op):
+		return hypercall.EINVAL
+	case !shares[a.Share].Writable && changesFiles(a):
+		return hypercall.EROFS
+	}
+	return 0
 }
 
 // changesFiles names what leaves a folder as it is; all else changes it.
