@@ -19,6 +19,7 @@ import (
 //
 // A nil window is empty.
 type window struct {
+	whole []byte // data, and before it room that keeps it apart from mem's
 	data  []byte // no access where no file is mapped
 	first frame
 	give  func(slot int, at hypercall.GPA, mem []byte) error // to the machine
@@ -46,6 +47,8 @@ const (
 	// of it the machine is given in one go: the kernel keeps 8 bytes a page.
 	windowSize = 64 << 30
 	windowStep = 256 << 20
+	// windowGap is a large page, so that the window may still begin on one.
+	windowGap = 2 << 20
 	// windowAlign is where the window may begin on the machine's physical bus.
 	windowAlign = 1 << 30
 	// maxAreas bounds mappings; each is one of the host process's, of which there are
@@ -64,12 +67,13 @@ func newWindow(mem *memory, physBits int, give func(int, hypercall.GPA, []byte) 
 	if size < windowStep {
 		return nil, unix.ENODEV
 	}
-	data, err := unix.Mmap(-1, 0, int(size&^(windowStep-1)), unix.PROT_NONE,
+	whole, err := unix.Mmap(-1, 0, int(size&^(windowStep-1))+windowGap, unix.PROT_NONE,
 		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
 	if err != nil {
 		return nil, unix.ENODEV
 	}
-	w.data = data
+	// Pieces of both in a row would be taken for one, which is not ofFile.
+	w.whole, w.data = whole, whole[windowGap:]
 	return w, nil
 }
 
@@ -77,8 +81,8 @@ func (w *window) close() error {
 	if w == nil {
 		return nil
 	}
-	err := unix.Munmap(w.data)
-	w.data, w.areas = nil, nil
+	err := unix.Munmap(w.whole)
+	w.whole, w.data, w.areas = nil, nil, nil
 	return err
 }
 
