@@ -89,11 +89,11 @@ func TestBlockLastEvent(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer k.close()
-	b.awake.Store(true)
+	b.crew.awake.Store(1)
 	r.mu.Lock() // one of the pool is in tell, and has seen that the worker polls
 	asleep := make(chan bool)
-	go func() { asleep <- b.sleep() }()
-	for b.awake.Load() {
+	go func() { asleep <- b.rest(false) }()
+	for b.crew.awake.Load() > 0 {
 		time.Sleep(time.Millisecond)
 	}
 	time.Sleep(10 * time.Millisecond)
