@@ -52,7 +52,9 @@ var patches = []patch{
 	{"syscall/syscall_linux.go", "the library's door",
 		`^(\tr1, r2, errno = )linux\.Syscall6\(`, "${1}pvsys.Syscall(", 1},
 	{"syscall/syscall_linux.go", "the guest answers on the calling goroutine, which gives up no P",
-		`^\truntime_(entersyscall|exitsyscall)\(\)$`, "", 4},
+		`^\truntime_entersyscall\(\)$`, "", 2},
+	{"syscall/syscall_linux.go", "it may have waited until all Ps were idle, and sysmon slept; who goes on now may compute for long",
+		`^\truntime_exitsyscall\(\)$`, "\tpvBusy()", 2},
 
 	{"internal/syscall/unix/fcntl_unix.go", "the library's door has the descriptors, the runtime's has not",
 		`^\tval, errno := fcntl\(int32\(fd\), int32\(cmd\), int32\(arg\)\)$`,

@@ -121,6 +121,11 @@ func TestDiskPairs(t *testing.T) {
 	inProcess(t, disk.NewMemory(diskSize), "disk-pairs", "all came back\n")
 }
 
+// Who computes for ever is made to let go, also after the whole machine has waited.
+func TestDiskBusy(t *testing.T) {
+	inProcess(t, disk.NewMemory(diskSize), "disk-busy", "had its turn\n")
+}
+
 // Errors of the disk are the program's; a flush that has failed fails for ever.
 func TestDiskErrors(t *testing.T) {
 	var flushes atomic.Int32

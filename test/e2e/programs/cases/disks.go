@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,7 @@ var (
 	_ = add("disk-read-only", func(args []string) { diskReadOnly(args[0]) })
 	_ = add("disk-slow", func(args []string) { diskSlow(args[0]) })
 	_ = add("disk-pairs", func(args []string) { diskPairs(args[0]) })
+	_ = add("disk-busy", func(args []string) { diskBusy(args[0]) })
 	_ = add("disk-errors", func(args []string) { diskErrors(args[0]) })
 )
 
@@ -245,4 +247,19 @@ func diskPairs(name string) {
 		wg.Wait()
 	}
 	fmt.Println("all came back")
+}
+
+// diskBusy reads while a goroutine computes and never lets go by itself, after a
+// read for which all had waited.
+func diskBusy(name string) {
+	f := must(os.Open(name))
+	b := make([]byte, 1<<20)
+	must(f.ReadAt(b, 0))
+	go func() {
+		for i := 0; ; i++ {
+		}
+	}()
+	must(f.ReadAt(b, 0))
+	time.Sleep(time.Millisecond)
+	fmt.Println("had its turn")
 }
