@@ -81,9 +81,17 @@ func (s *suite) runDisks(pattern *regexp.Regexp) error {
 // prepareDisk makes the file and the program.
 func (s *suite) prepareDisk() error {
 	fmt.Println("disk: a file in the host's page cache, no O_DIRECT")
+	if err := s.buildImage("blk"); err != nil {
+		return err
+	}
+	return os.WriteFile(s.path("disk.img"), bytes.Repeat([]byte("contents"), diskBytes/8), 0o644)
+}
+
+// buildImage builds a program of images/, for both sides.
+func (s *suite) buildImage(name string) error {
 	for _, args := range [][]string{
-		{"go", "build", "-C", "images", "-trimpath", "-o", s.path("blk"), "./blk"},
-		{s.path("pvrun"), "build", "-o", s.path("blk.img"), "./images/blk"},
+		{"go", "build", "-C", "images", "-trimpath", "-o", s.path(name), "./" + name},
+		{s.path("pvrun"), "build", "-o", s.path(name + ".img"), "./images/" + name},
 	} {
 		cmd := exec.Command(args[0], args[1:]...)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -91,20 +99,31 @@ func (s *suite) prepareDisk() error {
 			return fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, out)
 		}
 	}
-	return os.WriteFile(s.path("disk.img"), bytes.Repeat([]byte("contents"), diskBytes/8), 0o644)
+	return nil
 }
 
-// compareDisk runs both sides in turn and prints a line for each.
+// compareDisk has both sides work with the file.
 func (s *suite) compareDisk(b diskBenchmark, prefix []string, factor float64) error {
+	native := append([]string{s.path("blk")}, append(b.args(), s.path("disk.img"))...)
+	guest := append([]string{"--disk", s.path("disk.img"), s.path("blk.img")}, b.args()...)
+	return s.compareTimed(b, prefix, factor, func() ([]string, []string, error) { return native, guest, nil })
+}
+
+// compareTimed runs both sides in turn and prints a line for each: a command, and
+// what pvrun run is told.
+func (s *suite) compareTimed(b diskBenchmark, prefix []string, factor float64, sides func() (native, guest []string, err error)) error {
 	var native, guest []sample
 	for i := -1; i < s.runs; i++ { // the first of each warms the caches
-		n, err := s.disk(prefix, s.path("blk"), append(b.args(), s.path("disk.img")))
+		command, args, err := sides()
+		if err != nil {
+			return err
+		}
+		n, err := timed(prefix, command)
 		if err != nil {
 			return err
 		}
 		stats := s.path("stats.json")
-		run := []string{"run", "--stats", stats, "--disk", s.path("disk.img"), s.path("blk.img")}
-		g, err := s.disk(prefix, s.path("pvrun"), append(run, b.args()...))
+		g, err := timed(prefix, append([]string{s.path("pvrun"), "run", "--stats", stats}, args...))
 		if err != nil {
 			return err
 		}
@@ -127,9 +146,9 @@ func (b diskBenchmark) args() []string {
 	return []string{strconv.Itoa(b.ops), b.kind, strconv.Itoa(b.bytes), strconv.Itoa(b.depth)}
 }
 
-// disk runs a program that prints its operations and their time.
-func (s *suite) disk(prefix []string, program string, args []string) (x sample, err error) {
-	line := append(append(append([]string{}, prefix...), program), args...)
+// timed runs a program that prints its operations and their time.
+func timed(prefix, command []string) (x sample, err error) {
+	line := append(append([]string{}, prefix...), command...)
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()

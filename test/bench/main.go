@@ -3,7 +3,8 @@
 // format. Absolute times drift with the machine; the ratios ("x-native") are
 // what to look at.
 //
-// Then disks, with all CPUs and with one, the standard library's own benchmarks, compared by benchstat, and the
+// Then databases on a folder of the host's, disks, with all CPUs and with one, the
+// standard library's own benchmarks, compared by benchstat, and the
 // modes of a machine, by pvrun compare.
 //
 //	go run ./test/bench [-n runs] [-run regexp] [-keep dir]
@@ -58,6 +59,9 @@ func run(n int, only, keep string) error {
 		if err := s.compare(b); err != nil {
 			return fmt.Errorf("%s: %w", b.name, err)
 		}
+	}
+	if err := s.runDatabases(pattern); err != nil {
+		return err
 	}
 	if err := s.runDisks(pattern); err != nil {
 		return err
