@@ -18,7 +18,7 @@ KVMREPORT  := $(CURDIR)/out/kvm-report.txt
 .PHONY: help build images run test e2e durability fuzz bench conformance sample sample-trap trade-off fmt vet lint golden check ci clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## out/pvrun
 	CGO_ENABLED=0 $(GO) build -trimpath -o out/pvrun ./cmd/pvrun
