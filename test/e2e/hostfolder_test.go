@@ -209,15 +209,7 @@ func TestManyNames(t *testing.T) {
 // of the host's are errors, and never the machine's end.
 func TestFullFolder(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=4m", "none", dir).CombinedOutput(); err != nil {
-		t.Skipf("no file system of a size of our own: %v: %s", err, out)
-	}
-	t.Cleanup(func() {
-		if err := exec.Command("umount", dir).Run(); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := smallFolder(t)
 	want := finish(t, nativeCommand(t, cases, "mapfull", dir))
 	got := run(t, cases, in("pv", "-v", dir+":/s"), "mapfull", "/s")
 	wants(t, got, 0, want.stdout, "")
