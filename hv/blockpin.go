@@ -68,7 +68,7 @@ func filePiece(file []byte, n uint64, write bool) ([]byte, hypercall.Status) {
 	if write {
 		return file, 0
 	}
-	b := make([]byte, len(file))
+	b := privateCopy(len(file))
 	return b, readFile(b, file)
 }
 

@@ -118,7 +118,7 @@ func (m guestMemory) slices(a, n uint64, write bool) ([][]byte, hypercall.Status
 		}
 		b = b[:min(n, uint64(len(b)))]
 		if !write && m.ofFile(b) {
-			private := make([]byte, len(b))
+			private := privateCopy(len(b))
 			if s := readFile(private, b); s != 0 {
 				return nil, s
 			}
