@@ -18,7 +18,7 @@ func TestBlockEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer k.close()
-	b.late = 1 << 60 // nothing is late by itself
+	b.late = 1 << 60   // nothing is late by itself
 	answer := func() { // as the worker does
 		t.Helper()
 		g.put(transferOf(hypercall.BlockRead, 0, testData, 512))

@@ -136,10 +136,11 @@ func (b *blocks) inParts(off, n int64, do func(off, n int64) error) error {
 }
 
 func blockResult(err error) int64 {
+	if err == nil {
+		return 0 // errno below is on the heap
+	}
 	var errno unix.Errno
 	switch {
-	case err == nil:
-		return 0
 	case err == disk.ErrWouldBlock:
 		return blocked
 	case errors.As(err, &errno) && errno != 0:

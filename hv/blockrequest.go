@@ -97,8 +97,7 @@ func (b *blocks) prepare(j *blockJob) hypercall.Status {
 	if j.req.Op != hypercall.BlockRead && j.req.Op != hypercall.BlockWrite {
 		return 0
 	}
-	var list [hypercall.MaxBlockSegments]hypercall.BlockSegment
-	segments, s := b.segments(&j.req, &list)
+	segments, s := b.segments(j)
 	if s == 0 {
 		s = b.tables.pinAll(j, segments, j.req.Op == hypercall.BlockRead)
 	}
@@ -110,12 +109,16 @@ func (b *blocks) prepare(j *blockJob) hypercall.Status {
 
 // segments is the host's copy of a request's segments, checked: their sum is the
 // request's length.
-func (b *blocks) segments(q *hypercall.BlockRequest, list *[hypercall.MaxBlockSegments]hypercall.BlockSegment) ([]hypercall.BlockSegment, hypercall.Status) {
-	all := list[:q.Count]
+func (b *blocks) segments(j *blockJob) ([]hypercall.BlockSegment, hypercall.Status) {
+	q := &j.req
+	var all []hypercall.BlockSegment
 	if q.Count <= hypercall.BlockSegments {
-		copy(all, q.Segments[:])
-	} else if s := b.copySegments(all, q.Segments[0].Addr); s != 0 {
-		return nil, s
+		all = q.Segments[:q.Count]
+	} else {
+		all = make([]hypercall.BlockSegment, q.Count)
+		if s := b.copySegments(all, q.Segments[0].Addr); s != 0 {
+			return nil, s
+		}
 	}
 	left := q.Length
 	for _, s := range all {

@@ -271,10 +271,11 @@ func attr(st fs.FileInfo) []byte {
 
 // fileStatus turns an error of package os into a call's result.
 func fileStatus(err error) int64 {
+	if err == nil {
+		return 0 // errno below is on the heap
+	}
 	var errno syscall.Errno
 	switch {
-	case err == nil:
-		return 0
 	case errors.As(err, &errno):
 		return -int64(errno)
 	case errors.Is(err, fs.ErrNotExist):

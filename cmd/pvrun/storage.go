@@ -113,7 +113,7 @@ func (s *storage) attach(cfg *hv.Config) (*attached, error) {
 
 // waitingThreads are those of a machine that Go's scheduler counts as running while
 // they only wait: the one in the guest, and some with the host's files.
-const waitingThreads = 3
+const waitingThreads = 1
 
 func (a *attached) openAll(s *storage) error {
 	for _, f := range s.disks {

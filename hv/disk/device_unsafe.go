@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -18,4 +19,12 @@ func (d *file) range64(request uintptr, off, n int64) error {
 		}
 		return nil
 	})
+}
+
+// preadv2 is preadv2(2) with one piece. Safe because the kernel only reads the local,
+// and writes the piece before it returns.
+func preadv2(fd int, p []byte, off int64, flags int) (int, syscall.Errno) {
+	iov := unix.Iovec{Base: unsafe.SliceData(p), Len: uint64(len(p))}
+	n, _, errno := unix.Syscall6(unix.SYS_PREADV2, uintptr(fd), uintptr(unsafe.Pointer(&iov)), 1, uintptr(off), 0, uintptr(flags))
+	return int(n), errno
 }

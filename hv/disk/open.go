@@ -39,11 +39,9 @@ func Open(path string, readOnly bool) (Backend, error) {
 
 // prepare makes a disk of what open has opened.
 func prepare(f *os.File, path string, readOnly bool) (d *file, err error) {
-	d = &file{f: f, path: path, readOnly: readOnly, sector: minSector}
-	if d.conn, err = f.SyscallConn(); err == nil {
-		err = d.setup()
-	}
-	return d, err
+	d = &file{f: f, fd: int(f.Fd()), path: path, readOnly: readOnly, sector: minSector}
+	d.users.Store(1)
+	return d, d.setup()
 }
 
 // open opens what may be a disk. O_NONBLOCK: a FIFO is refused, not waited for.
