@@ -99,19 +99,21 @@ func ringGVA(i int) hypercall.GVA {
 // guest blocks, by the vCPU's thread; what has to wait for the host goes to a pool
 // of goroutines, so that nothing waits behind it.
 type blocks struct {
-	vm     *VM
-	rings  []*blockRing
-	tables *pageTables
-	bell   bell
-	pool   pool
-	crew   crew
-	closed atomic.Bool
-	failed atomic.Pointer[error]
-	spin   uint64        // ticks of the TSC for which the worker polls; 0 with one CPU
-	late   uint64        // ticks after which a guest that runs is told of responses
-	short  uint64        // ticks of a sync that a guest may wait for
-	synced atomic.Uint64 // ticks that syncs take, of late
-	slow   uint64        // ticks that make a write a slow one, and as many again for each MiB
+	vm       *VM
+	rings    []*blockRing
+	tables   *pageTables
+	bell     bell
+	pool     pool
+	crew     crew
+	closed   atomic.Bool
+	failed   atomic.Pointer[error]
+	spin     uint64 // ticks of the TSC for which the worker polls; 0 with one CPU
+	late     uint64 // ticks after which a guest that runs is told of responses
+	hushed   atomic.Bool
+	lastCall uint64        // TSC, of the vCPU's thread alone
+	short    uint64        // ticks of a sync that a guest may wait for
+	synced   atomic.Uint64 // ticks that syncs take, of late
+	slow     uint64        // ticks that make a write a slow one, and as many again for each MiB
 
 	patience uint64 // ticks for which the vCPU's thread serves a guest that blocks
 	count    blockCounters
@@ -180,7 +182,7 @@ func (b *blocks) setTimes(hz uint64, cpus int) {
 
 const (
 	// pollFor is how long the worker polls after the last request.
-	pollFor = 80 * time.Microsecond
+	pollFor = 95 * time.Microsecond
 	// eventDelay is how long a guest that runs may find responses by itself: a kick
 	// costs it about 20 µs.
 	eventDelay = hypercall.MaxEventDelayNS / 2 * time.Nanosecond

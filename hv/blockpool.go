@@ -56,16 +56,18 @@ func (b *blocks) work(j *blockJob) {
 // once: the worker is woken to look at the rings by itself.
 func (b *blocks) finish(j *blockJob) {
 	synced := j.syncs()
-	b.carryOut(j)
+	b.carryOut(j, func() {})
 	if synced && b.spin > 0 && b.crew.awake.Load() == 0 {
 		b.bell.ring()
 	}
 }
 
-// carryOut does a job that has to wait.
-func (b *blocks) carryOut(j *blockJob) {
+// carryOut does a job that has to wait, and calls ready before it answers.
+func (b *blocks) carryOut(j *blockJob, ready func()) {
 	synced, began := j.syncs(), rdtsc()
-	b.complete(j, b.perform(j, false), byPool)
+	result := b.perform(j, false)
+	ready()
+	b.complete(j, result, byPool)
 	if synced {
 		// A moving average; of two that come at once one may be lost.
 		b.synced.Store(b.synced.Load()*3/4 + (rdtsc()-began)/4)

@@ -136,14 +136,16 @@ func (b *blocks) relieved() bool {
 // serveRung serves the rings until there is nothing to do. A job that came alone and
 // has to wait for the host is done here, if somebody else hears the bell meanwhile.
 func (b *blocks) serveRung() {
+	b.rise()
 	for more := true; more && !b.closed.Load(); {
-		b.rise()
 		j := b.serveAwake()
 		if j == nil || !b.relieved() {
 			if j != nil {
 				b.later(j)
 			}
-			more = b.rest(false) || j != nil
+			if more = b.rest(false) || j != nil; more {
+				b.rise()
+			}
 			continue
 		}
 		b.count.waited.Add(1)
@@ -151,7 +153,7 @@ func (b *blocks) serveRung() {
 		if b.rest(soon) {
 			b.bell.ring() // what has come is the other's
 		}
-		b.carryOut(j)
+		b.carryOut(j, b.rise) // the guest goes on at once
 	}
 }
 
@@ -173,13 +175,41 @@ func (b *blocks) serveAwake() (waits *blockJob) {
 		case n > 0:
 			idle = 0
 			continue
-		case !late && idle >= b.spin:
+		case !late && (idle >= b.spin || b.hushed.Load()):
 			return nil
 		}
 		b.count.polls.Add(1)
 		pause()
 	}
 	return nil
+}
+
+// called notes a call that could have come by a ring. Of two in quick succession more
+// are likely to come, so a worker shall look for them; the vCPU's thread calls it.
+func (b *blocks) called() {
+	if b == nil || b.spin == 0 || b.crew.awake.Load() > 0 {
+		return
+	}
+	now := rdtsc()
+	if now-b.lastCall < b.spin {
+		b.bell.ring()
+		now = 0 // and not for the next one again
+	}
+	b.lastCall = now
+}
+
+// hush has no worker poll while the vCPU's thread waits for the host's disk: whoever
+// spins keeps the kernel's own threads from a processor. Behind a sync more is likely
+// to come, so the function that it returns, which ends it, wakes a worker.
+func (b *blocks) hush() (end func()) {
+	if b == nil || b.spin == 0 {
+		return func() {}
+	}
+	b.hushed.Store(true)
+	return func() {
+		b.hushed.Store(false)
+		b.bell.ring()
+	}
 }
 
 // rise lets the guest know that its requests are looked for.

@@ -66,6 +66,7 @@ func (vm *VM) dispatch(call hypercall.Call, a callArgs) int64 {
 	case hypercall.CallHostFile:
 		vm.filesMu.Lock()
 		defer vm.filesMu.Unlock()
+		vm.block.called()
 		return vm.hostFile(a)
 	case hypercall.CallDoorbell:
 		return vm.doorbell()

@@ -121,6 +121,7 @@ func (vm *VM) hostHandle(h *hostHandle, a *hypercall.HostFileArgs) int64 {
 	case hypercall.HostFileTruncate:
 		return fileStatus(h.f.Truncate(a.Offset))
 	case hypercall.HostFileSync:
+		defer vm.block.hush()()
 		return h.sync(a)
 	case hypercall.HostFileAllocate:
 		return h.allocate(a)

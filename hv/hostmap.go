@@ -82,7 +82,8 @@ func (t *pageTables) mapFile(m fileMapping) hypercall.Status {
 		return mapStatus(err)
 	}
 	area.start, area.shown = m.start, min(m.pages, m.pageRange.pages())
-	withFD(m.h.f, func(fd int) { err = showFile(t.win.run(area.first, area.n), fd, m.off, m.writable) })
+	area.writes = m.bits&pteWrite != 0
+	withFD(m.h.f, func(fd int) { err = showFile(t.win.run(area.first, area.n), fd, m.off, area.writes) })
 	if err == nil {
 		err = t.place(m, area)
 	}

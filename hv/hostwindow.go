@@ -40,6 +40,7 @@ type area struct {
 	start    uint64 // where the guest mapped it
 	live     int    // entries that are left of it
 	shown    uint64 // pages from its first that may be present
+	writes   bool   // the host's mapping can be written, too
 }
 
 const (
@@ -151,6 +152,9 @@ func (w *window) drop(v entry) {
 // set gives an entry other permissions, which refuseProtect has allowed.
 func (w *window) set(e *entry, bits entry) {
 	old := e.load()
+	if bits&pteWrite != 0 {
+		w.open(w.of(old))
+	}
 	v := old&(pteAddr|pteFile|pteFixed) | bits
 	if old&ptePresent == 0 || bits&ptePresent == 0 {
 		v = v&^ptePresent | pteLazy
@@ -159,6 +163,16 @@ func (w *window) set(e *entry, bits entry) {
 		w.voided(old.frame())
 	}
 	e.store(v)
+}
+
+// open lets an area be written that was mapped to be read. Until then the host has it
+// so, too: each writeback of a file takes the right to write away from all mappings
+// that have it, and with it what a vCPU knows of them. If the host refuses, the
+// touch that comes is refused.
+func (w *window) open(a *area) {
+	if !a.writes {
+		a.writes = unix.Mprotect(w.run(a.first, a.n), unix.PROT_READ|unix.PROT_WRITE) == nil
+	}
 }
 
 // voided notes a frame for invalidate.

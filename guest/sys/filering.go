@@ -22,7 +22,11 @@ var fileRing = sync.OnceValue(func() *ring {
 // exit.
 func (c *hostCall) byRing() *ring {
 	switch c.args.Op {
-	case hypercall.HostFileSync, hypercall.HostFileAllocate, hypercall.HostFileTruncate:
+	case hypercall.HostFileSync:
+		if r := fileRing(); r != nil && syncTime.Load() > shortSync {
+			return r
+		}
+	case hypercall.HostFileAllocate, hypercall.HostFileTruncate:
 		return fileRing()
 	case hypercall.HostFileRead, hypercall.HostFileWrite, hypercall.HostFileLock,
 		hypercall.HostFileStat, hypercall.HostFileSeek:
@@ -31,6 +35,18 @@ func (c *hostCall) byRing() *ring {
 		}
 	}
 	return nil
+}
+
+// syncTime is how long syncs take, of late, in ns. One that is shorter than shortSync
+// is a call, if the host would have to be woken for the ring: that takes as long.
+var syncTime atomic.Int64
+
+const shortSync = 300_000
+
+// noteSync notes how long a sync took. Of two that end at once one may be lost.
+func noteSync(began int64) {
+	took := clock(clockMonotonic) - began
+	syncTime.Store(syncTime.Load()*3/4 + took/4)
 }
 
 // askRing makes the call by a ring.

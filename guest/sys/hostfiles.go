@@ -214,6 +214,7 @@ func (s hostFiles) Sync(handle uint64, dataOnly bool) fs.Errno {
 	if dataOnly {
 		c.args.Flags = hypercall.HostFileDataOnly
 	}
+	defer noteSync(clock(clockMonotonic))
 	return c.end()
 }
 
