@@ -23,31 +23,15 @@ func (b *blocks) later(j *blockJob) {
 	if p.running < maxPool {
 		p.running++
 		p.all.Add(1)
-		go b.work(nil)
+		go b.work()
 	}
 }
 
-// join counts the goroutine that asks as one of the pool, unless it is full. It then
-// calls work.
-func (p *pool) join() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.running == maxPool {
-		return false
-	}
-	p.running++
-	p.all.Add(1)
-	return true
-}
-
-// work does one job, if it is given one, and then others until there are none.
-func (b *blocks) work(j *blockJob) {
+// work does jobs until there are none.
+func (b *blocks) work() {
 	defer b.pool.all.Done()
 	defer b.rescue()
-	if j == nil {
-		j = b.pool.next()
-	}
-	for ; j != nil; j = b.pool.next() {
+	for j := b.pool.next(); j != nil; j = b.pool.next() {
 		b.finish(j)
 	}
 }
