@@ -1,17 +1,29 @@
 package guest
 
 import (
+	"syscall"
 	"testing"
 	"unsafe"
 
 	"github.com/pvrun/pvrun/hypercall"
 )
 
+// ringMemory is memory that is not Go's, which the kernel has by number.
+func ringMemory(t *testing.T) *hypercall.BlockRing {
+	t.Helper()
+	b, err := syscall.Mmap(-1, 0, int(unsafe.Sizeof(hypercall.BlockRing{})), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Munmap(b) })
+	return (*hypercall.BlockRing)(unsafe.Pointer(&b[0]))
+}
+
 // withRings has the kernel watch rings of the test's making.
 func withRings(t *testing.T, n int) []*hypercall.BlockRing {
 	list := make([]*hypercall.BlockRing, n)
 	for i := range list {
-		list[i] = new(hypercall.BlockRing)
+		list[i] = ringMemory(t)
 		watchRing(hypercall.GVA(uintptr(unsafe.Pointer(list[i]))))
 	}
 	watchRing(0) // there is none

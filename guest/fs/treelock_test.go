@@ -124,6 +124,17 @@ func (s *shareTest) inode(fd int) *inode {
 	return f.node
 }
 
+// later does something in a moment; the channel is closed when it is done.
+func later(do func()) chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		time.Sleep(20 * time.Millisecond)
+		do()
+	}()
+	return done
+}
+
 // TestFlockOutside is the same for flock, with conversions, and the waits for others.
 func TestFlockOutside(t *testing.T) {
 	s := newShareTest(t)
@@ -152,8 +163,9 @@ func TestFlockOutside(t *testing.T) {
 		t.Error("not shared")
 	}
 	want(t, "alone beside others", s.Flock(b, LOCK_EX|LOCK_NB), EAGAIN)
-	go func() { time.Sleep(20 * time.Millisecond); o.flock(LOCK_UN) }()
+	given := later(func() { o.flock(LOCK_UN) })
 	ok(t, s.Flock(b, LOCK_EX))
+	<-given
 	free(false, "waited for")
 	ok(t, s.Flock(b, LOCK_UN))
 	free(true, "given back")
@@ -165,8 +177,9 @@ func TestFlockOutside(t *testing.T) {
 		t.Errorf("in the way is %+v", fl)
 	}
 	want(t, "a range of others", s.Lock(b, F_SETLK, &Flock{Type: F_RDLCK, Start: 0, Len: 10}), EAGAIN)
-	go func() { time.Sleep(20 * time.Millisecond); o.rangeLock(F_UNLCK, 0, 0) }()
+	given = later(func() { o.rangeLock(F_UNLCK, 0, 0) })
 	ok(t, s.Lock(b, F_SETLKW, &Flock{Type: F_WRLCK, Start: 0, Len: 10}))
+	<-given
 	if o.sees(9) != F_WRLCK || o.sees(10) != F_UNLCK {
 		t.Error("not what was waited for")
 	}
