@@ -47,22 +47,26 @@ func main() {
 	pipe()
 }
 
+// fds and buf are known by number, so they must not be where a stack can move them.
+var (
+	fds [2]int32
+	buf [8]byte
+)
+
 // pipe has a blocking and a non-blocking pipe of the kernel's own.
 func pipe() {
-	fds := new([2]int32)
-	buf := new([8]byte)
-	at := uintptr(unsafe.Pointer(buf))
+	at := uintptr(unsafe.Pointer(&buf))
 	on := func(what string, number uintptr, fd int32, a, b uintptr) {
 		fmt.Println(what, int(call(number, uintptr(fd), a, b)), string(buf[:]))
 	}
 	for _, flags := range []uintptr{0, syscall.O_NONBLOCK | syscall.O_CLOEXEC} {
 		copy(buf[:], "12345678")
-		fmt.Println(call(syscall.SYS_PIPE2, uintptr(unsafe.Pointer(fds)), flags, 0))
+		fmt.Println(call(syscall.SYS_PIPE2, uintptr(unsafe.Pointer(&fds)), flags, 0))
 		r, w := fds[0], fds[1]
 		on("write", syscall.SYS_WRITE, w, at, 5)
 		on("write", syscall.SYS_WRITE, w, at+5, 3)
 		on("bad pointer", syscall.SYS_READ, r, 8, 1)
-		*buf = [8]byte{}
+		buf = [8]byte{}
 		on("read", syscall.SYS_READ, r, at, 6)
 		on("read", syscall.SYS_READ, r, at, 6)
 		if flags != 0 {
@@ -81,5 +85,5 @@ func pipe() {
 		on("close", syscall.SYS_CLOSE, r, 0, 0)
 		on("gone", syscall.SYS_FCNTL, r, syscall.F_GETFD, 0)
 	}
-	fmt.Println(int(call(syscall.SYS_PIPE2, uintptr(unsafe.Pointer(fds)), 1, 0)), int(call(syscall.SYS_PIPE2, 8, 0, 0)))
+	fmt.Println(int(call(syscall.SYS_PIPE2, uintptr(unsafe.Pointer(&fds)), 1, 0)), int(call(syscall.SYS_PIPE2, 8, 0, 0)))
 }
