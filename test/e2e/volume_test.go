@@ -186,11 +186,11 @@ func TestBadVolumes(t *testing.T) {
 	for i, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			name := fmt.Sprint("bad", i)
-			if err := os.WriteFile(volumeFile(name), test.damage(bytes.Clone(image)), 0o600); err != nil {
-				t.Fatal(err)
-			}
 			eachMode(t, func(t *testing.T, mode string) {
+				name := fmt.Sprint("bad", i, mode)
+				if err := os.WriteFile(volumeFile(name), test.damage(bytes.Clone(image)), 0o600); err != nil {
+					t.Fatal(err)
+				}
 				for _, flags := range [][]string{{"-v", name + ":/v"}, {"--rootfs-disk", name}} {
 					if test.name == "one checksum" && flags[0] != "-v" {
 						continue // it can be read
