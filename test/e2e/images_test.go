@@ -246,6 +246,6 @@ func TestZeros(t *testing.T) {
 	t.Parallel()
 	want := finish(t, nativeCommand(t, zeros))
 	eachMode(t, func(t *testing.T, mode string) {
-		wants(t, run(t, zeros, in(mode, "-m", "12m")), 0, want.stdout, "")
+		wants(t, run(t, zeros, in(mode, "-m", "16m")), 0, want.stdout, "")
 	})
 }
