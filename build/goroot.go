@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-
 	"io/fs"
 	"maps"
 	"os"
@@ -163,6 +162,7 @@ func (g *goroot) create(ctx context.Context, home string, sources []source) erro
 		func() error { return copyTree(ctx, filepath.Join(tmp, "src"), filepath.Join(g.installed, "src")) },
 		func() error { return g.patchTree(tmp) },
 		func() error { return writeSources(filepath.Join(tmp, "src", "pvrun"), sources) },
+		func() error { return copyStd(tmp, g.installed) },
 		func() error { return os.WriteFile(filepath.Join(tmp, originFile), []byte(g.installed), 0o644) },
 		func() error { return os.Chmod(tmp, 0o755) },
 		func() error { return os.Rename(tmp, g.derived) },

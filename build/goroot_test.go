@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pvrun/pvrun"
 )
 
 func TestSupported(t *testing.T) {
@@ -67,6 +69,34 @@ func stat(t *testing.T, name string) *syscall.Stat_t {
 		t.Fatal(err)
 	}
 	return info.Sys().(*syscall.Stat_t)
+}
+
+// TestGuestImports builds lists of the tests of every package that the guest
+// imports: one inside such a package must not import the guest.
+func TestGuestImports(t *testing.T) {
+	g := goroot{installed: installedGo(t), version: "go1.26.8"}
+	if err := g.derive(context.Background(), testCache, pvrun.Sources); err != nil {
+		t.Fatal(err)
+	}
+	list := func(args ...string) []string {
+		cmd := exec.Command(g.command(), append([]string{"list", "-e"}, args...)...)
+		cmd.Env = append(os.Environ(), g.settings()...)
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("go list %v: %v", args, err)
+		}
+		return strings.Split(strings.TrimSpace(string(out)), "\n")
+	}
+	imports := list("-deps", "pvrun/guest/sys")
+	tests := list(append([]string{"-test", "-f", "{{.ImportPath}}: {{with .Error}}{{.}}{{end}}"}, imports...)...)
+	for _, line := range tests {
+		if name, wrong, _ := strings.Cut(line, ": "); wrong != "" {
+			t.Errorf("%s: %s", name, wrong)
+		}
+	}
+	if len(imports) < 10 || len(tests) < len(imports) {
+		t.Errorf("%d imports and %d tests", len(imports), len(tests))
+	}
 }
 
 // TestResolveDerived finds the installed Go from inside a derived one.

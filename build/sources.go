@@ -9,14 +9,19 @@ import (
 	"strings"
 )
 
+// ownCopies are the packages of the standard library that the guest has copies
+// of, below src/pvrun/std: tests within such a package import fmt, and with it
+// the guest, which would be a cycle if the guest imported the package itself.
+var ownCopies = []string{"hash/crc32"}
+
 // source is one file of the guest, named as below src/pvrun.
 type source struct {
 	name string
 	text []byte
 }
 
-// guestSources returns the files of tree that images are built from, in
-// order, with the import paths that they have below GOROOT/src.
+// guestSources returns the files of tree that images are built from (no tests),
+// in order, with the import paths that they have below GOROOT/src.
 func guestSources(tree fs.FS) ([]source, error) {
 	var list []source
 	err := fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
@@ -32,7 +37,7 @@ func guestSources(tree fs.FS) ([]source, error) {
 		}
 		text, err := fs.ReadFile(tree, name)
 		if ext == ".go" {
-			text = []byte(strings.ReplaceAll(string(text), `"github.com/pvrun/pvrun/`, `"pvrun/`))
+			text = []byte(guestImports.Replace(string(text)))
 		}
 		list = append(list, source{name, text})
 		return err
@@ -41,6 +46,30 @@ func guestSources(tree fs.FS) ([]source, error) {
 		return nil, fmt.Errorf("read the guest's sources: %w", err)
 	}
 	return list, nil
+}
+
+// guestImports puts the imports' paths in the guest right.
+var guestImports = func() *strings.Replacer {
+	pairs := []string{`"github.com/pvrun/pvrun/`, `"pvrun/`}
+	for _, p := range ownCopies {
+		pairs = append(pairs, `"`+p+`"`, `"pvrun/std/`+p+`"`)
+	}
+	return strings.NewReplacer(pairs...)
+}()
+
+// copyStd makes the guest's own copies of packages of the Go in installed, below
+// tree/src.
+func copyStd(tree, installed string) error {
+	for _, p := range ownCopies {
+		files, err := guestSources(os.DirFS(filepath.Join(installed, "src", p)))
+		if err != nil {
+			return err
+		}
+		if err := writeSources(filepath.Join(tree, "src", "pvrun", "std", p), files); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func writeSources(dir string, sources []source) error {
