@@ -21,7 +21,7 @@ type Disk interface {
 // MachineDisk is a disk of the machine's.
 type MachineDisk struct {
 	Disk
-	Path string // where the volume on it is to be mounted; "" for nowhere
+	Path string // the mount point of the volume on it, "" if it has none
 }
 
 // Device numbers of disks, as Linux gives them to virtio_blk as the first one that
