@@ -2,7 +2,7 @@ package hypercall
 
 // Version is the version of this contract. A host runs only images whose note
 // names the same version, and a guest checks [StartInfo.Version] again.
-const Version = 4
+const Version = 5
 
 // PageSize is the only page size that the contract speaks of, in bytes.
 const PageSize = 4096
@@ -43,7 +43,7 @@ const (
 	FeatureAlias                        // CallAlias
 	FeatureJIT                          // pages that change from W to X; reserved
 	FeatureBlock                        // [BlockRing], CallDoorbell
-	FeatureNet                          // network rings; reserved
+	FeatureNet                          // [NetRings], CallNetDoorbell
 	FeatureTrapMode                     // the image can run in ModeTrap
 	featureEnd                          // not a feature
 )

@@ -66,13 +66,17 @@ const (
 	// and nothing that says anything.
 	CallDoorbell Call = 19
 
-	CallEnd Call = 20 // one past the last number
+	// CallNetDoorbell tells the host that a NetRings has packets, or room that it asked
+	// to be told of. It returns at once, and nothing that says anything.
+	CallNetDoorbell Call = 20
+
+	CallEnd Call = 21 // one past the last number
 )
 
 var callNames = [CallEnd]string{
 	"", "exit", "block", "console_write", "console_read", "map", "unmap", "protect",
 	"discard", "alias", "set_upcall", "entropy", "suspend", "host_file", "multicall",
-	"crash", "snapshot", "trace", "core_dump", "doorbell",
+	"crash", "snapshot", "trace", "core_dump", "doorbell", "net_doorbell",
 }
 
 // String is the call's name as `--stats` and docs/abi.md spell it.

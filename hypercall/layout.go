@@ -14,6 +14,7 @@ package hypercall
 //	0x7ffd_0031_0000  VCPUInfoGVA: one page a vCPU, read-write; GS base
 //	0x7ffd_0050_0000  BootStackTop: end of the first stack
 //	0x7ffd_0060_0000  BlockRingGVA: the rings, read-write, BlockRingStride apart
+//	0x7ffd_0100_0000  NetRingGVA: the NICs' rings, read-write, NetRingStride apart
 const (
 	MinGVA        GVA = 0x10000
 	ReservedGVA   GVA = 0x7f00_0000_0000
@@ -25,6 +26,7 @@ const (
 	VCPUInfoGVA   GVA = 0x7ffd_0031_0000
 	BootStackTop  GVA = 0x7ffd_0050_0000
 	BlockRingGVA  GVA = 0x7ffd_0060_0000
+	NetRingGVA    GVA = 0x7ffd_0100_0000
 )
 
 const (
@@ -35,6 +37,8 @@ const (
 	// BlockRingStride is from one ring to the next, in bytes: the disks' in their
 	// order, then StartInfo.FileRing.
 	BlockRingStride = 64 << 10
+	// NetRingStride is from one NIC's rings to the next's, in bytes.
+	NetRingStride = 2 << 20
 	// MaxVCPUs is how many vCPU pages fit between VCPUInfoGVA and the stack.
 	MaxVCPUs = 64
 )

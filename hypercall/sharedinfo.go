@@ -39,7 +39,7 @@ const (
 	EventConsoleOut Event = 3 // CallConsoleWrite is worth another try
 	EventSuspend    Event = 4 // the host asks for CallSuspend
 	EventBlock      Event = 5 // a BlockRing has responses
-	EventNet        Event = 6 // reserved
+	EventNet        Event = 6 // a NetRings has packets or room, or its link changed
 )
 
 // VCPUInfo is a vCPU's own page, at its GS base. The guest writes Mask and

@@ -35,8 +35,9 @@ type StartInfo struct {
 	FreeFrom   GPA    // ModeTrap: nothing was loaded from here up to MemBytes
 	Disks      Extent // DiskCount structures [Disk]
 	DiskCount  uint32
-	Pad        uint32
-	FileRing   GVA // a [BlockRing] for BlockHostFile; 0 for none
+	NICCount   uint32
+	FileRing   GVA    // a [BlockRing] for BlockHostFile; 0 for none
+	NICs       Extent // NICCount structures [NIC]
 }
 
 // Extent is a run of bytes in the guest's address space.
@@ -65,6 +66,6 @@ const (
 )
 
 var (
-	_ = [1]struct{}{}[unsafe.Sizeof(StartInfo{})-296]
+	_ = [1]struct{}{}[unsafe.Sizeof(StartInfo{})-312]
 	_ = [1]struct{}{}[unsafe.Sizeof(Share{})-24]
 )
