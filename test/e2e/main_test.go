@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/pvrun/pvrun/internal/need"
@@ -32,6 +34,9 @@ func testMain(m *testing.M) int {
 		panic(err)
 	}
 	defer os.RemoveAll(scratch)
+	if signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // programs inherit what is ignored, and die of what is not
+	}
 	os.Chmod(scratch, 0o755)                                   // for the tests of other users
 	os.Setenv("XDG_DATA_HOME", filepath.Join(scratch, "data")) // volumes with a name
 	pvrun = filepath.Join(scratch, "pvrun")
