@@ -14,3 +14,12 @@ const Version = "0.1.0"
 //
 //go:embed guest hypercall
 var Sources embed.FS
+
+// Modules and Sums are this module's go.mod and go.sum: they pin what guest/socket
+// needs beside the standard library.
+//
+//go:embed go.mod
+var Modules string
+
+//go:embed go.sum
+var Sums string

@@ -58,7 +58,7 @@ func Build(ctx context.Context, cfg Config) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if err := b.root.derive(ctx, b.cfg.CacheDir, b.cfg.sources); err != nil {
+	if err := b.root.derive(ctx, b.tool, b.cfg.CacheDir, b.cfg.sources); err != nil {
 		return Result{}, err
 	}
 	unlock, err := b.lockWork(ctx)
@@ -202,10 +202,11 @@ func (b *builder) finish(linked string) (Result, error) {
 	if out == "" || out == os.DevNull {
 		out = filepath.Join(b.work, "image")
 	}
-	if err := check(linked); err != nil {
+	uses, err := check(linked)
+	if err != nil {
 		return Result{}, fmt.Errorf("build %s: %w", b.target, err)
 	}
-	m, err := makeImage(out, linked, b.cfg.RootFS)
+	m, err := makeImage(out, linked, b.cfg.RootFS, uses)
 	if err != nil {
 		return Result{}, fmt.Errorf("build %s: %w", b.target, err)
 	}

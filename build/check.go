@@ -8,19 +8,24 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/pvrun/pvrun/hypercall"
 )
 
 // check makes sure that a linked program is a unikernel: it begins in the
 // guest, has the gate, and no SYSCALL has stayed in the Go runtime.
-func check(linked string) error {
+//
+// It returns the features of the contract that the program makes use of beyond
+// those that every image can.
+func check(linked string) (hypercall.Feature, error) {
 	f, err := os.Open(linked)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer f.Close()
 	e, err := elf.NewFile(f)
 	if err != nil {
-		return fmt.Errorf("check the program: %w", err)
+		return 0, fmt.Errorf("check the program: %w", err)
 	}
 	p, err := readProgram(e)
 	if err == nil {
@@ -30,9 +35,12 @@ func check(linked string) error {
 		err = p.checkSites()
 	}
 	if err != nil {
-		return fmt.Errorf("check the program: %w", err)
+		return 0, fmt.Errorf("check the program: %w", err)
 	}
-	return nil
+	if _, ok := p.lookup("pvrun/guest/socket.init.0"); ok {
+		return hypercall.FeatureNet, nil
+	}
+	return 0, nil
 }
 
 var errNoGuest = errors.New("no pvrun/guest.gate in it")

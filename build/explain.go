@@ -23,6 +23,9 @@ type listed struct {
 // a package that needs cgo, is not there or is not main. It asks the go command
 // again, which costs nothing where builds succeed.
 func (b *builder) explain(ctx context.Context, text string, cause error) error {
+	if b.root.noStack != nil && strings.Contains(text, "package pvrun/guest/socket is not in std") {
+		return fmt.Errorf("it imports net, and %s could not be fetched: %w", guestModules[0], b.root.noStack)
+	}
 	list := b.list(ctx)
 	for _, p := range list {
 		if !p.Standard && len(p.CgoFiles) > 0 && blamed(text, p) {

@@ -33,6 +33,7 @@ type goroot struct {
 	version   string // go1.26.8
 	flags     string // the user's GOFLAGS
 	derived   string // below the cache
+	noStack   error  // why the tree has no TCP/IP stack; nil where it has
 }
 
 // Go is an installed Go.
@@ -99,13 +100,18 @@ func supported(version string) bool {
 // derive makes the tree that images are built with, unless the cache has it;
 // tree holds the guest's sources.
 // The tree's name holds all that it depends on, so its presence is enough.
-func (g *goroot) derive(ctx context.Context, cache string, tree fs.FS) error {
+func (g *goroot) derive(ctx context.Context, t tool, cache string, tree fs.FS) error {
 	sources, err := guestSources(tree)
 	if err != nil {
 		return err
 	}
+	modules, err := pinnedModules()
+	if err != nil {
+		return err
+	}
 	home := filepath.Join(cache, "goroot")
-	g.derived = filepath.Join(home, g.version+"-"+g.key(sources))
+	whole := filepath.Join(home, g.version+"-"+g.key(sources, modules))
+	g.derived = whole
 	leftovers, _ := filepath.Glob(filepath.Join(home, "tmp-*"))
 	if g.present() && len(leftovers) == 0 {
 		return nil
@@ -121,7 +127,16 @@ func (g *goroot) derive(ctx context.Context, cache string, tree fs.FS) error {
 	if g.present() { // another pvrun made it meanwhile
 		return nil
 	}
-	if err := g.create(ctx, home, sources); err != nil {
+	if hasSockets(sources) {
+		g.noStack = fetch(ctx, t, modules)
+	}
+	if g.noStack != nil {
+		// Programs that need no sockets can do without.
+		if g.derived = whole + "-nonet"; g.present() {
+			return nil
+		}
+	}
+	if err := g.create(ctx, home, sources, modules); err != nil {
 		return err
 	}
 	prune(home, "go*", keepRoots, inUse)
@@ -135,10 +150,13 @@ func (g *goroot) present() bool {
 }
 
 // key hashes the guest, the patches and where the installed Go is.
-func (g *goroot) key(sources []source) string {
+func (g *goroot) key(sources []source, modules []module) string {
 	h := sha256.New()
 	fmt.Fprintln(h, g.installed, g.version)
-	for _, p := range patches {
+	for _, m := range modules {
+		fmt.Fprintln(h, m.Path, m.Version, m.Sum)
+	}
+	for _, p := range append(slices.Clip(patches), modulePatches...) {
 		fmt.Fprintf(h, "%q\n", []string{p.file, p.pattern, p.with})
 	}
 	for _, name := range slices.Sorted(maps.Keys(additions)) {
@@ -147,11 +165,12 @@ func (g *goroot) key(sources []source) string {
 	for _, s := range sources {
 		fmt.Fprintf(h, "%s %q\n", s.name, s.text)
 	}
+	fmt.Fprintf(h, "%q %q %q\n", ownCopies, leftOut, netFile)
 	return fmt.Sprintf("%x", h.Sum(nil)[:8])
 }
 
 // create makes the tree beside its place and renames it there.
-func (g *goroot) create(ctx context.Context, home string, sources []source) error {
+func (g *goroot) create(ctx context.Context, home string, sources []source, modules []module) error {
 	tmp, err := os.MkdirTemp(home, "tmp-")
 	if err != nil {
 		return fmt.Errorf("derive %s: %w", g.derived, err)
@@ -161,7 +180,7 @@ func (g *goroot) create(ctx context.Context, home string, sources []source) erro
 		func() error { return linkTop(tmp, g.installed) },
 		func() error { return copyTree(ctx, filepath.Join(tmp, "src"), filepath.Join(g.installed, "src")) },
 		func() error { return g.patchTree(tmp) },
-		func() error { return writeSources(filepath.Join(tmp, "src", "pvrun"), sources) },
+		func() error { return g.writeGuest(tmp, sources, modules) },
 		func() error { return copyStd(tmp, g.installed) },
 		func() error { return os.WriteFile(filepath.Join(tmp, originFile), []byte(g.installed), 0o644) },
 		func() error { return os.Chmod(tmp, 0o755) },
@@ -176,6 +195,22 @@ func (g *goroot) create(ctx context.Context, home string, sources []source) erro
 		}
 	}
 	return nil
+}
+
+// writeGuest adds the guest with the modules that it needs. Without them there is no
+// guest/socket, and a program that imports package net is not built.
+func (g *goroot) writeGuest(tree string, sources []source, modules []module) error {
+	if hasSockets(sources) {
+		if err := os.WriteFile(filepath.Join(tree, "src", "net", "zpvrun.go"), netFile, 0o644); err != nil {
+			return err
+		}
+	}
+	if g.noStack != nil {
+		sources = slices.DeleteFunc(slices.Clone(sources), isSocket)
+	} else if err := copyModules(tree, modules, sources); err != nil {
+		return err
+	}
+	return writeSources(filepath.Join(tree, "src", "pvrun"), sources)
 }
 
 // patchTree writes the patched and the additional files. A patched file is a

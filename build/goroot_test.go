@@ -35,7 +35,7 @@ func TestDerive(t *testing.T) {
 	for i := range derived {
 		wg.Go(func() {
 			g := goroot{installed: root, version: "go1.26.8"}
-			if err := g.derive(context.Background(), cache, os.DirFS("testdata/native")); err != nil {
+			if err := g.derive(context.Background(), goTool(t), cache, os.DirFS("testdata/native")); err != nil {
 				t.Error(err)
 			}
 			derived[i] = g.derived
@@ -75,7 +75,7 @@ func stat(t *testing.T, name string) *syscall.Stat_t {
 // imports: one inside such a package must not import the guest.
 func TestGuestImports(t *testing.T) {
 	g := goroot{installed: installedGo(t), version: "go1.26.8"}
-	if err := g.derive(context.Background(), testCache, pvrun.Sources); err != nil {
+	if err := g.derive(context.Background(), goTool(t), testCache, pvrun.Sources); err != nil {
 		t.Fatal(err)
 	}
 	list := func(args ...string) []string {
@@ -87,7 +87,7 @@ func TestGuestImports(t *testing.T) {
 		}
 		return strings.Split(strings.TrimSpace(string(out)), "\n")
 	}
-	imports := list("-deps", "pvrun/guest/sys")
+	imports := list("-deps", "pvrun/guest/sys", "pvrun/guest/socket")
 	tests := list(append([]string{"-test", "-f", "{{.ImportPath}}: {{with .Error}}{{.}}{{end}}"}, imports...)...)
 	for _, line := range tests {
 		if name, wrong, _ := strings.Cut(line, ": "); wrong != "" {
@@ -103,7 +103,7 @@ func TestGuestImports(t *testing.T) {
 func TestResolveDerived(t *testing.T) {
 	root := installedGo(t)
 	g := goroot{installed: root, version: "go1.26.8"}
-	if err := g.derive(context.Background(), testCache, os.DirFS("testdata/native")); err != nil {
+	if err := g.derive(context.Background(), goTool(t), testCache, os.DirFS("testdata/native")); err != nil {
 		t.Fatal(err)
 	}
 	tool, err := findGo("", append(os.Environ(), "GOROOT="+g.derived))

@@ -91,7 +91,7 @@ func mustBuildNative(t *testing.T) string {
 
 // TestCheckNative refuses what has no guest in it.
 func TestCheckNative(t *testing.T) {
-	if err := check(mustBuildNative(t)); err == nil || !strings.Contains(err.Error(), "no pvrun/guest.gate") {
+	if _, err := check(mustBuildNative(t)); err == nil || !strings.Contains(err.Error(), "no pvrun/guest.gate") {
 		t.Errorf("got %v", err)
 	}
 }

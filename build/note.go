@@ -40,21 +40,21 @@ const (
 
 // makeImage writes the image out: the linked program, the archive of the
 // folder rootfs if there is one, and the note.
-func makeImage(out, linked, rootfs string) (m Manifest, err error) {
+func makeImage(out, linked, rootfs string, uses hypercall.Feature) (m Manifest, err error) {
 	err = writeAtomic(out, func(f *os.File) error {
 		own, err := newOutputs(out, f)
 		if err != nil {
 			return err
 		}
-		m, err = writeImage(f, linked, rootfs, own)
+		m, err = writeImage(f, linked, rootfs, own, uses)
 		return err
 	})
 	return m, err
 }
 
 // writeImage writes an image to the empty file f. Files in own stay out of the
-// archive.
-func writeImage(f *os.File, linked, rootfs string, own outputs) (Manifest, error) {
+// archive; uses are features that the program can use beyond what all can.
+func writeImage(f *os.File, linked, rootfs string, own outputs, uses hypercall.Feature) (Manifest, error) {
 	m, err := newManifest(linked)
 	if err != nil {
 		return m, err
@@ -71,7 +71,7 @@ func writeImage(f *os.File, linked, rootfs string, own outputs) (Manifest, error
 			return m, err
 		}
 	}
-	note, err := encodeNote(m)
+	note, err := encodeNote(m, uses)
 	if err != nil {
 		return m, err
 	}
@@ -91,7 +91,7 @@ func newManifest(linked string) (Manifest, error) {
 
 // encodeNote returns the image's note in the form of System V ABI, "Note
 // Section": sizes, type, name and descriptor, each filled up to 4 bytes.
-func encodeNote(m Manifest) ([]byte, error) {
+func encodeNote(m Manifest, uses hypercall.Feature) ([]byte, error) {
 	text, err := json.Marshal(m)
 	if err != nil {
 		return nil, fmt.Errorf("encode the manifest: %w", err)
@@ -104,7 +104,7 @@ func encodeNote(m Manifest) ([]byte, error) {
 		ABIVersion:  hypercall.Version,
 		ManifestLen: uint32(len(text)),
 		Required:    featuresRequired,
-		Usable:      featuresUsable,
+		Usable:      featuresUsable | uses,
 	})
 	desc.Write(text)
 	name := []byte(hypercall.NoteName + "\x00")

@@ -79,6 +79,9 @@ var runtimeFile []byte
 //go:embed patches/syscall.go.txt
 var syscallFile []byte
 
+//go:embed patches/net.go.txt
+var netFile []byte
+
 // additions are the files that the derived tree has beside the installed ones.
 var additions = map[string][]byte{
 	"runtime/zpvrun.go": runtimeFile,

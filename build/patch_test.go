@@ -72,11 +72,21 @@ func TestPatchedTree(t *testing.T) {
 	root := writeFiles(t, map[string]string{"VERSION": "go1.26.99\n", "src/runtime/sys_linux_amd64.s": "TEXT x(SB)\n\tRET\n"})
 	g := goroot{installed: root, version: "go1.26.99"}
 	cache := t.TempDir()
-	err := g.derive(context.Background(), cache, os.DirFS("testdata/native"))
+	err := g.derive(context.Background(), goTool(t), cache, os.DirFS("testdata/native"))
 	if err == nil || !strings.Contains(err.Error(), "patch runtime/sys_linux_amd64.s") || !strings.Contains(err.Error(), "SYSCALL") {
 		t.Errorf("got %v", err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(cache, "goroot", "*-*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
+}
+
+// goTool is the go command on PATH.
+func goTool(t *testing.T) tool {
+	t.Helper()
+	found, err := findGo("", os.Environ())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
 }

@@ -25,25 +25,46 @@ type source struct {
 func guestSources(tree fs.FS) ([]source, error) {
 	var list []source
 	err := fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil || !d.IsDir():
+			return err
+		case d.Name() == "testdata":
+			return fs.SkipDir
+		}
+		dir, err := fs.Sub(tree, name)
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && d.Name() == "testdata" {
-			return fs.SkipDir
-		}
-		ext := path.Ext(name)
-		if d.IsDir() || ext != ".go" && ext != ".s" && ext != ".h" || strings.HasSuffix(name, "_test.go") {
-			return nil
-		}
-		text, err := fs.ReadFile(tree, name)
-		if ext == ".go" {
-			text = []byte(guestImports.Replace(string(text)))
-		}
-		list = append(list, source{name, text})
+		files, err := packageSources(dir, name)
+		list = append(list, files...)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the guest's sources: %w", err)
+	}
+	return list, nil
+}
+
+// packageSources returns the files of the package in dir, with name in front of
+// theirs.
+func packageSources(dir fs.FS, name string) (list []source, err error) {
+	entries, err := fs.ReadDir(dir, ".")
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		ext := path.Ext(e.Name())
+		if e.IsDir() || ext != ".go" && ext != ".s" && ext != ".h" || strings.HasSuffix(e.Name(), "_test.go") {
+			continue
+		}
+		text, err := fs.ReadFile(dir, e.Name())
+		if err != nil {
+			return nil, err
+		}
+		if ext == ".go" {
+			text = []byte(guestImports.Replace(string(text)))
+		}
+		list = append(list, source{path.Join(name, e.Name()), text})
 	}
 	return list, nil
 }
@@ -54,6 +75,9 @@ var guestImports = func() *strings.Replacer {
 	for _, p := range ownCopies {
 		pairs = append(pairs, `"`+p+`"`, `"pvrun/std/`+p+`"`)
 	}
+	for _, m := range guestModules {
+		pairs = append(pairs, `"`+m+`/`, `"pvrun/mod/`+m+`/`, `"`+m+`"`, `"pvrun/mod/`+m+`"`)
+	}
 	return strings.NewReplacer(pairs...)
 }()
 
@@ -61,11 +85,11 @@ var guestImports = func() *strings.Replacer {
 // tree/src.
 func copyStd(tree, installed string) error {
 	for _, p := range ownCopies {
-		files, err := guestSources(os.DirFS(filepath.Join(installed, "src", p)))
-		if err != nil {
-			return err
+		files, err := packageSources(os.DirFS(filepath.Join(installed, "src", p)), p)
+		if err == nil {
+			err = writeSources(filepath.Join(tree, "src", "pvrun", "std"), files)
 		}
-		if err := writeSources(filepath.Join(tree, "src", "pvrun", "std", p), files); err != nil {
+		if err != nil {
 			return err
 		}
 	}

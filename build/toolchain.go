@@ -13,6 +13,7 @@ type Toolchain struct {
 	Origin  string   // the installed tree
 	GOROOT  string   // the derived one
 	Env     []string // what makes the command use it, NAME=VALUE
+	NoNet   error    // why programs that import net cannot be built; nil where they can
 }
 
 // FindToolchain finds the Go for the packages in cfg.Dir and derives its tree
@@ -27,12 +28,12 @@ func FindToolchain(ctx context.Context, cfg Config) (Toolchain, error) {
 	}
 	root, err := resolveGo(ctx, t, cfg.Dir)
 	if err == nil {
-		err = root.derive(ctx, cfg.CacheDir, cfg.sources)
+		err = root.derive(ctx, t, cfg.CacheDir, cfg.sources)
 	}
 	if err != nil {
 		return Toolchain{}, err
 	}
-	return Toolchain{Command: root.command(), Origin: root.installed, GOROOT: root.derived, Env: root.settings()}, nil
+	return Toolchain{Command: root.command(), Origin: root.installed, GOROOT: root.derived, Env: root.settings(), NoNet: root.noStack}, nil
 }
 
 // GuestFlags is a flag of the go command that has the guest library compiled as it
@@ -50,21 +51,21 @@ func (t Toolchain) FileNames() []string {
 
 // MakeImage makes the image of a program that was linked with the derived tree.
 func MakeImage(out, linked string) error {
-	err := check(linked)
+	uses, err := check(linked)
 	if err == nil {
 		err = checkOutput(out)
 	}
 	if err == nil {
-		_, err = makeImage(out, linked, "")
+		_, err = makeImage(out, linked, "", uses)
 	}
 	return notDerived(linked, err)
 }
 
 // WriteImage is MakeImage to an empty file.
 func WriteImage(f *os.File, linked string) error {
-	err := check(linked)
+	uses, err := check(linked)
 	if err == nil {
-		_, err = writeImage(f, linked, "", outputs{})
+		_, err = writeImage(f, linked, "", outputs{}, uses)
 	}
 	return notDerived(linked, err)
 }

@@ -91,6 +91,9 @@ func toolchain(ctx context.Context, dir string) (build.Toolchain, error) {
 	if errors.As(context.Cause(ctx), &sig) {
 		err = exitError{exitSignal + int(sig.Signal), nil}
 	}
+	if tools.NoNet != nil {
+		fmt.Fprintf(os.Stderr, "pvrun: tests that import net cannot be built: %v\n", tools.NoNet)
+	}
 	if err == nil && os.Getenv("TMPDIR") != "" && os.Getenv("GOTMPDIR") == "" {
 		err = ownWorkFolder(&tools)
 	}
