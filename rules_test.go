@@ -259,6 +259,7 @@ func TestDirectDependencies(t *testing.T) {
 		"golang.org/x/sync",
 		"golang.org/x/sys",
 		"gvisor.dev/gvisor", // guest/socket; no host program links it
+		"golang.org/x/time", // the rate of a NIC
 	}
 	text := goOutput(t, "list", "-m", "-f", "{{if not (or .Indirect .Main)}}{{.Path}}{{end}}", "all")
 	for _, p := range strings.Fields(text) {
