@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -106,7 +105,6 @@ type blocks struct {
 	pool     pool
 	crew     crew
 	closed   atomic.Bool
-	failed   atomic.Pointer[error]
 	spin     uint64 // ticks of the TSC for which the worker polls; 0 with one CPU
 	late     uint64 // ticks after which a guest that runs is told of responses
 	hushed   atomic.Bool
@@ -213,32 +211,6 @@ func (b *blocks) close() error {
 	b.endWorkers()
 	b.pool.wait()
 	return b.bell.close()
-}
-
-// fail ends the machine with an error; it does nothing where there is one.
-func (b *blocks) fail(err error) {
-	if b.failed.CompareAndSwap(nil, &err) {
-		b.vm.stop.Store(true)
-		b.vm.wake()
-	}
-}
-
-// rescue turns a panic of our own into the end of this machine.
-func (b *blocks) rescue() {
-	if r := recover(); r != nil {
-		b.fail(&Defect{r, debug.Stack()})
-	}
-}
-
-// failure is what has ended the machine, if something of this has.
-func (b *blocks) failure() error {
-	if b == nil {
-		return nil
-	}
-	if p := b.failed.Load(); p != nil {
-		return *p
-	}
-	return nil
 }
 
 // blockCounters are what BlockStats tells.

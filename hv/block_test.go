@@ -229,7 +229,7 @@ func TestBlockFull(t *testing.T) {
 	g.put(transferOf(hypercall.BlockRead, 0, testData, 512))
 	g.vm.block.serveAll(byVCPU)
 	var e *ringError
-	if err := g.vm.block.failure(); !errors.As(err, &e) || !g.vm.stop.Load() {
+	if err := g.vm.failure(); !errors.As(err, &e) || !g.vm.stop.Load() {
 		t.Errorf("one more: %v", err)
 	}
 	wait.Done()
@@ -268,8 +268,8 @@ func TestBlockDefect(t *testing.T) {
 	g.vm.block.serveAll(byVCPU)
 	g.vm.block.pool.wait()
 	var d *Defect
-	if !errors.As(g.vm.block.failure(), &d) || d.Value != "broken" {
-		t.Errorf("%v", g.vm.block.failure())
+	if !errors.As(g.vm.failure(), &d) || d.Value != "broken" {
+		t.Errorf("%v", g.vm.failure())
 	}
 }
 

@@ -46,7 +46,7 @@ func FuzzFileRing(f *testing.F) {
 			g.put(hypercall.BlockRequest{Op: hypercall.BlockHostFile, Segments: [2]hypercall.BlockSegment{{Addr: testData + 1000}}})
 			copy(before[g.base():], g.vm.mem.data[g.base():][:20480])
 			g.settle()
-			if err := g.vm.block.failure(); err != nil {
+			if err := g.vm.failure(); err != nil {
 				t.Fatalf("%+v: %v", a, err)
 			}
 			touched := [][2]uint64{{g.base() + 64, g.base() + 128}, {g.base() + 20480 + uint64(slot)*16, g.base() + 20480 + uint64(slot)*16 + 16}}

@@ -325,7 +325,7 @@ func TestBlockFlips(t *testing.T) {
 		}
 		atomic.StoreUint32(&g.ring.ReqProd, g.prod)
 		g.settle()
-		if err := g.vm.block.failure(); err != nil {
+		if err := g.vm.failure(); err != nil {
 			break // a buffer was the ring
 		}
 	}

@@ -30,7 +30,7 @@ func (b *blocks) later(j *blockJob) {
 // work does jobs until there are none.
 func (b *blocks) work() {
 	defer b.pool.all.Done()
-	defer b.rescue()
+	defer b.vm.rescue()
 	for j := b.pool.next(); j != nil; j = b.pool.next() {
 		b.finish(j)
 	}

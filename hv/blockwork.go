@@ -21,7 +21,7 @@ func (b *blocks) serve(who server) (n int, waits *blockJob) {
 		for range hypercall.BlockRingSize {
 			j, err := r.take()
 			if err != nil {
-				b.fail(err)
+				b.vm.fail(err)
 			}
 			if j == nil {
 				break
@@ -76,7 +76,7 @@ func (b *blocks) arm() (ready bool) {
 	for _, r := range b.rings {
 		ready = r.arm() || ready
 	}
-	return ready && b.failed.Load() == nil
+	return ready && b.vm.failed.Load() == nil
 }
 
 // busy says whether requests are under way.

@@ -89,7 +89,7 @@ func (b *blocks) endWorkers() {
 // keep coming.
 func (b *blocks) worker() {
 	defer b.crew.all.Done()
-	defer b.rescue()
+	defer b.vm.rescue()
 	for b.sleepUntilRung() {
 		b.serveRung()
 	}

@@ -70,6 +70,8 @@ func (vm *VM) dispatch(call hypercall.Call, a callArgs) int64 {
 		return vm.hostFile(a)
 	case hypercall.CallDoorbell:
 		return vm.doorbell()
+	case hypercall.CallNetDoorbell:
+		return vm.net.doorbell()
 	}
 	return failed(hypercall.ENOSYS)
 }
@@ -101,8 +103,10 @@ func (vm *VM) entropy(a callArgs) int64 {
 }
 
 // suspend is the point at which a machine may be snapshotted. The one that
-// called goes on with a fresh start-info page.
+// called goes on with a fresh start-info page. No packet is under way meanwhile: what
+// is in the rings of NICs is in guest memory, and the link's other side keeps the rest.
 func (vm *VM) suspend() int64 {
+	defer vm.net.rest()()
 	if err := vm.renewStartInfo(); err != nil {
 		return failed(hypercall.EIO)
 	}

@@ -3,6 +3,7 @@ package hv
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"github.com/pvrun/pvrun/hv/engine"
 )
@@ -44,6 +45,30 @@ type Defect struct {
 }
 
 func (e *Defect) Error() string { return fmt.Sprintf("defect in pvrun: %v", e.Value) }
+
+// fail ends the machine with an error; it does nothing where there is one. Any
+// goroutine may call it.
+func (vm *VM) fail(err error) {
+	if vm.failed.CompareAndSwap(nil, &err) {
+		vm.stop.Store(true)
+		vm.wake()
+	}
+}
+
+// rescue turns a panic of our own into the end of this machine.
+func (vm *VM) rescue() {
+	if r := recover(); r != nil {
+		vm.fail(&Defect{r, debug.Stack()})
+	}
+}
+
+// failure is what has ended the machine beside the vCPU's thread, if something has.
+func (vm *VM) failure() error {
+	if p := vm.failed.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
 
 // ErrMemory is wrapped by New's error when Config.Memory cannot hold the image.
 var ErrMemory = errors.New("not enough memory for the machine")

@@ -99,7 +99,10 @@ func (c *vcpu) wait(ns int64) (events uint32, err error) {
 		c.tick.pause()
 	}
 	if ns > shortWait && !c.vm.con.interested() && !c.vm.block.busy() {
-		return 0, c.park(ns)
+		if !c.vm.net.busy() {
+			return 0, c.park(ns)
+		}
+		ns = min(ns, int64(netBusyFor))
 	}
 	return c.ppoll(ns)
 }

@@ -42,6 +42,9 @@ type Config struct {
 	// disks, two on each of two channels, in this order, and so four at the most.
 	Disks []Disk
 
+	// NICs are shown as eth0, eth1 and so on. In trap mode there is room for one NE2000.
+	NICs []NIC
+
 	// CollectKVMStats reads the kernel's own statistics when the machine ends.
 	CollectKVMStats bool
 }
@@ -92,11 +95,13 @@ type VM struct {
 	files   hostFiles
 	filesMu sync.Mutex // held by calls, and to look a handle up beside them
 	block   *blocks    // nil without disks and shares, and in trap mode
+	net     *network   // nil without NICs, and in trap mode
 	stats   counters
 
 	kick    kicker
 	ran     atomic.Bool
-	stop    atomic.Bool // Run's context is over, or block has failed
+	stop    atomic.Bool // Run's context is over, or something has failed
+	failed  atomic.Pointer[error]
 	signals atomic.Uint64
 	untaken atomic.Bool // trap mode: the control port has some of them
 }
@@ -150,6 +155,9 @@ func (vm *VM) createMachine() (err error) {
 		return &HostError{"memory of the machine", errors.New("from 1 MiB to 1 TiB, in whole pages")}
 	}
 	if err := vm.cfg.checkDisks(); err != nil {
+		return err
+	}
+	if err := vm.cfg.checkNICs(); err != nil {
 		return err
 	}
 	if err := vm.kick.open(); err != nil {
@@ -220,7 +228,9 @@ func (vm *VM) Run(ctx context.Context) (Exit, error) {
 	}
 	begin := time.Now()
 	vm.block.begin()
+	vm.net.begin()
 	exit, err := vm.cpu.loop()
+	vm.net.end()
 	vm.stats.run = time.Since(begin)
 	vm.stats.finish(vm, exit, err)
 	if errors.Is(err, errStopped) {
@@ -255,6 +265,7 @@ func (vm *VM) Close() error {
 	}
 	var all *multierror.Error
 	all = multierror.Append(all, vm.kick.close()) // from here on Signal does nothing
+	all = multierror.Append(all, vm.net.close())
 	all = multierror.Append(all, vm.block.close())
 	if vm.hw != nil {
 		all = multierror.Append(all, vm.hw.Close())

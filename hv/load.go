@@ -17,7 +17,7 @@ func offered(mode hypercall.Mode) hypercall.Feature {
 	if mode == hypercall.ModeTrap {
 		return all
 	}
-	return all | hypercall.FeatureSuspend | hypercall.FeatureBlock
+	return all | hypercall.FeatureSuspend | hypercall.FeatureBlock | hypercall.FeatureNet
 }
 
 // openImage parses an image and checks that this host can run it.
@@ -65,6 +65,7 @@ func (vm *VM) load(f *os.File) error {
 		vm.loadBootStack,
 		vm.startVCPU,
 		vm.loadRings,
+		vm.loadNet,
 		vm.loadStartInfo,
 	}
 	for _, step := range steps {
@@ -86,7 +87,7 @@ func loadError(path string, err error) error {
 
 // loadSize is the least memory that the image needs to be loaded, in bytes.
 func (vm *VM) loadSize() int64 {
-	n := int64(hypercall.BootStackSize) + int64(vm.ringCount())*ringPages*pageSize
+	n := int64(hypercall.BootStackSize) + (int64(vm.ringCount())*ringPages+int64(vm.netRingCount())*netRingPages)*pageSize
 	for _, s := range vm.img.Segments {
 		n += eagerSize(s)
 	}
@@ -100,18 +101,28 @@ func (vm *VM) rootFSSize() int64 {
 	return vm.img.RootFS.Size
 }
 
-// place takes frames for n bytes and maps them at a.
+// place takes frames for n bytes, backs them with memory and maps them at a.
 func (vm *VM) place(a hypercall.GVA, n int64, bits entry) (frame, []byte, error) {
 	pages := int((n + pageSize - 1) / pageSize)
-	first, ok := vm.boot.mem.takeRun(pages)
-	if !ok {
-		return 0, nil, errTooSmall
+	first, err := vm.reserve(a, pages, bits)
+	if err != nil {
+		return 0, nil, err
 	}
 	vm.mem.populate(first, pages)
 	if vm.shadow != nil && bits&pteNX == 0 {
 		vm.shadow.addText(first, pages)
 	}
-	return first, vm.mem.run(first, pages), vm.boot.mapFrames(a, first, pages, bits)
+	return first, vm.mem.run(first, pages), nil
+}
+
+// reserve takes frames in a row and maps them at a. They cost the host nothing until
+// they are touched.
+func (vm *VM) reserve(a hypercall.GVA, pages int, bits entry) (frame, error) {
+	first, ok := vm.boot.mem.takeRun(pages)
+	if !ok {
+		return 0, errTooSmall
+	}
+	return first, vm.boot.mapFrames(a, first, pages, bits)
 }
 
 func segmentBits(p image.Perm) entry {

@@ -140,6 +140,7 @@ func (c *pvGuest) happened(events uint32) {
 func (c *pvGuest) block(deadline int64) error {
 	c.vm.clock.adjust()
 	c.vm.block.serveBlocked()
+	c.vm.net.tellBlocked()
 	if err := c.waitUntil(deadline); err != nil {
 		return err
 	}

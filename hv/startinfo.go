@@ -66,6 +66,7 @@ func (vm *VM) loadStartInfo() error {
 		return err
 	}
 	vm.describeDisks()
+	vm.describeNICs()
 	if len(s.blob) > hypercall.MaxStartInfo-pageSize {
 		return fmt.Errorf("arguments and environment of %d bytes: %w", len(s.blob), unix.E2BIG)
 	}

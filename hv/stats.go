@@ -21,6 +21,7 @@ type Stats struct {
 
 	Exits  ExitStats           `json:"exits"`
 	Block  BlockStats          `json:"block"`
+	Net    NetStats            `json:"net"`
 	KVM    map[string][]uint64 `json:"kvm,omitempty"` // the kernel's own, unaltered
 	TimeNS TimeStats           `json:"time_ns"`
 	Memory MemoryStats         `json:"memory"`
@@ -50,6 +51,24 @@ type BlockStats struct {
 	Polls        uint64 `json:"polls"`         // looks of the worker's that found nothing
 	Events       uint64 `json:"events"`        // raised for answers
 	LateEvents   uint64 `json:"late_events"`   // of these, after a guest that ran was given time
+}
+
+// NetStats count what the rings of all NICs have seen; all are 0 in trap mode. Received
+// (Rx) is what the guest gets.
+type NetStats struct {
+	RxPackets  uint64 `json:"rx_packets"`
+	RxBytes    uint64 `json:"rx_bytes"`
+	TxPackets  uint64 `json:"tx_packets"`
+	TxBytes    uint64 `json:"tx_bytes"`
+	RxDropped  uint64 `json:"rx_dropped"`  // that the link could not give
+	TxDropped  uint64 `json:"tx_dropped"`  // that the link did not take
+	BadPackets uint64 `json:"bad_packets"` // of both ways, dropped since they made no sense
+	RingFull   uint64 `json:"ring_full"`   // times that the guest had left no room to receive
+	Doorbells  uint64 `json:"doorbells"`   // that have woken a worker
+	Wakeups    uint64 `json:"wakeups"`     // of workers, for whatever reason
+	Polls      uint64 `json:"polls"`       // looks of theirs that found nothing
+	Events     uint64 `json:"events"`      // raised for packets, room and the link
+	LateEvents uint64 `json:"late_events"` // of these, after a guest that ran was given time
 }
 
 // TimeStats are durations in ns.
@@ -166,7 +185,7 @@ func (c *counters) finish(vm *VM, exit Exit, err error) {
 		ToMain: c.toMain.Nanoseconds(), Total: (c.create + c.load + c.run).Nanoseconds(),
 	}
 	s.ExitCode = exitCode(exit, err)
-	s.Block = vm.block.stats()
+	s.Block, s.Net = vm.block.stats(), vm.net.stats()
 	s.Memory.Guest = vm.cfg.Memory
 	if vm.cfg.CollectKVMStats {
 		s.KVM = vm.cpu.hw.KernelStats()

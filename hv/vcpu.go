@@ -86,10 +86,10 @@ func (c *vcpu) handle(e engine.Exit) (Exit, error) {
 
 // stopped is why the loop does not go on.
 func (c *vcpu) stopped() error {
-	switch err := c.vm.block.failure().(type) {
+	switch err := c.vm.failure().(type) {
 	case nil:
 		return errStopped
-	case *ringError:
+	case *ringError, *netRingError:
 		return c.fault("%v", err)
 	default:
 		return err
