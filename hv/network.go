@@ -77,6 +77,7 @@ func (vm *VM) makeNet() error {
 func (n *network) setTimes(hz uint64, cpus int) {
 	ticks := func(d time.Duration) uint64 { return hz / 1_000_000 * uint64(d.Microseconds()) }
 	n.late, n.glance, n.recent = ticks(eventDelay), ticks(netGlance), ticks(netBusyFor)
+	n.spin = 0
 	if cpus > 1 {
 		n.spin = ticks(netPollFor)
 	}
