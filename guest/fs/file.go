@@ -81,7 +81,7 @@ func (f *file) writable() bool {
 // park elsewhere.
 func (f *file) pollable() bool {
 	switch f.stream.(type) {
-	case *pipe, *counter:
+	case *pipe, *counter, *endpoint:
 		return true
 	case *console:
 		return f.nonblock()

@@ -24,7 +24,10 @@ type FS struct {
 	inos  atomic.Uint64  // last inode number given out
 	space space
 	polls waitRoom
-	maps  mapped
+
+	inFlight atomic.Int32 // descriptions on their way through sockets
+	resolver *inode       // /etc/resolv.conf, if it was made; set by build
+	maps     mapped
 
 	hostname atomic.Pointer[string]
 }

@@ -35,6 +35,14 @@ type Host struct {
 	// is one of the file system's own, 022.
 	Umask *atomic.Uint32
 
+	// Resolving is called before an /etc/resolv.conf that was made is opened; it may
+	// call [FS.SetResolver]. It is nil where there is nothing to wait for.
+	Resolving func()
+
+	// Stacked is whether a buffer lies on the calling goroutine's stack; nil for
+	// never.
+	Stacked func(b []byte) bool
+
 	// Pages is the memory behind MAP_SHARED; nil refuses such mappings.
 	Pages Pages
 
@@ -70,6 +78,9 @@ type Facts struct {
 	PID      int
 	CPUs     int
 	MemBytes uint64
+	Address  string   // the machine's own for /etc/hosts; "" for none that is known
+	DNS      []string // name servers' addresses, for /etc/resolv.conf
+	Search   []string // the domains that names are looked up in
 	TTY      uint32   // bit n: stream n is a terminal
 	BootID   [16]byte // identity of this machine
 }

@@ -24,6 +24,7 @@ type inode struct {
 	magic  func() *inode        // links of /proc that lead straight to an inode
 	text   func(fs *FS) string  // generated files and links: their content now
 	pipe   *pipe                // FIFOs
+	socket Socket               // what is bound to the name of a socket; or nil
 	stream func(f *file) stream // anonymous files that can be opened again
 	tmp    bool                 // made by O_TMPFILE: may be linked though nlink is 0
 

@@ -121,6 +121,8 @@ func (fs *FS) Buffered(fd int) (int, Errno) {
 		return s.buffered(), 0
 	case *console:
 		return fs.host.ConsoleBuffered(), 0
+	case *endpoint:
+		return s.sock.Buffered(), 0
 	case nil:
 		if f.node.isReg() {
 			f.mu.Lock()
