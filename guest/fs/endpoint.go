@@ -96,14 +96,13 @@ func (fs *FS) getSocket(fd int) (*file, *endpoint, Errno) {
 	return f, s, 0
 }
 
-// IsSocket is whether a descriptor is a socket.
-func (fs *FS) IsSocket(fd int) bool {
+// CheckSocket is EBADF or ENOTSOCK for a descriptor that is no socket.
+func (fs *FS) CheckSocket(fd int) Errno {
 	f, _, e := fs.getSocket(fd)
-	if e != 0 {
-		return false
+	if e == 0 {
+		fs.put(f)
 	}
-	fs.put(f)
-	return true
+	return e
 }
 
 func (s *endpoint) ready(*file) uint32 { return s.sock.Ready() }

@@ -3,9 +3,11 @@ package sys
 import (
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/pvrun/pvrun/guest"
 	"github.com/pvrun/pvrun/guest/fs"
+	"github.com/pvrun/pvrun/hypercall"
 )
 
 // pid is the program's process number: the first and only one.
@@ -45,6 +47,8 @@ func host() fs.Host {
 		PollRegister:    guest.PollRegister,
 		PollUnregister:  guest.PollUnregister,
 		PollNotify:      guest.PollNotify,
+		Resolving:       resolving,
+		Stacked:         stacked,
 		Pages:           sharedPages{},
 		Disks:           findDisks,
 		Mount:           mountVolume,
@@ -60,7 +64,11 @@ func host() fs.Host {
 func facts() fs.Facts {
 	info := guest.Info()
 	dir := string(guest.Bytes(info.Dir))
+	address, dns, search := network()
 	return fs.Facts{
+		Address:  address,
+		DNS:      dns,
+		Search:   search,
 		Archive:  guest.Bytes(info.RootFS),
 		Args:     split(guest.Bytes(info.Args), int(info.ArgCount)),
 		Env:      split(guest.Bytes(info.Env), int(info.EnvCount)),
@@ -72,6 +80,56 @@ func facts() fs.Facts {
 		TTY:      info.Console,
 		BootID:   info.InstanceID,
 	}
+}
+
+// resolving passes on that the program is about to read which name servers there are.
+func resolving() {
+	if Resolving != nil {
+		Resolving()
+	}
+}
+
+// network is what the start-info page says of all NICs together: the first one's
+// address without its prefix, name servers, and domains that names are looked up in.
+func network() (address string, dns, search []string) {
+	info := guest.Info()
+	if info.NICCount == 0 {
+		return "", nil, nil
+	}
+	nics := unsafe.Slice((*hypercall.NIC)(pointer(uintptr(info.NICs.Addr))), info.NICCount)
+	for i := range nics {
+		n := &nics[i]
+		if own := words(guest.Bytes(n.Address)); address == "" && len(own) > 0 {
+			address = beforeSlash(own[0])
+		}
+		dns = append(dns, words(guest.Bytes(n.DNS))...)
+		search = append(search, words(guest.Bytes(n.Search))...)
+	}
+	return address, dns, search
+}
+
+// words splits b at spaces.
+func words(b []byte) (list []string) {
+	for len(b) > 0 {
+		n := 0
+		for n < len(b) && b[n] != ' ' {
+			n++
+		}
+		if n > 0 {
+			list = append(list, string(b[:n]))
+		}
+		b = b[min(n+1, len(b)):]
+	}
+	return list
+}
+
+func beforeSlash(s string) string {
+	for i := range s {
+		if s[i] == '/' {
+			return s[:i]
+		}
+	}
+	return s
 }
 
 // split cuts n strings that each end in a NUL out of b.

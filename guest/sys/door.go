@@ -76,6 +76,9 @@ func dispatch(trap uintptr, a *args) (int, fs.Errno) {
 	if n, e, ok := ioCall(trap, a); ok {
 		return n, e
 	}
+	if n, e, ok := socketCall(trap, a); ok {
+		return n, e
+	}
 	if n, e, ok := pathCall(trap, a); ok {
 		return n, e
 	}

@@ -89,6 +89,9 @@ func readv(a *args, off int64) (int, fs.Errno) {
 	if e != 0 {
 		return 0, e
 	}
+	if off < 0 && total > 0 && files().CheckSocket(a.int(0)) == 0 {
+		return readVector(a)
+	}
 	buf := make([]byte, min(total, maxGather))
 	n, e := readFor(a.int(0), buf, off)
 	rest := buf[:n]
@@ -110,6 +113,9 @@ func writev(a *args, off int64) (int, fs.Errno) {
 	total, e := a.iovLen(1)
 	if e != 0 {
 		return 0, e
+	}
+	if off < 0 && files().CheckSocket(a.int(0)) == 0 {
+		return writeVector(a)
 	}
 	buf := make([]byte, 0, min(total, maxGather))
 	for k := 0; k < int(a.v[2]) && len(buf) < cap(buf); k++ {
