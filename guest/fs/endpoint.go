@@ -42,10 +42,10 @@ func (x *lane) receive(s Socket, b []byte, flags int, from []byte) (n, fromLen i
 }
 
 // send does one Send of b, which is on no stack.
-func (x *lane) send(s Socket, b []byte, flags int, addr []byte, to Socket) (int, Errno) {
+func (x *lane) send(s Socket, b []byte, flags int, addr []byte, to Socket, missing Errno) (int, Errno) {
 	x.mu.Lock()
 	x.one[0] = b
-	x.m = Message{Data: x.one[:], To: to}
+	x.m = Message{Data: x.one[:], To: to, Missing: missing}
 	if len(addr) > 0 {
 		x.m.Addr = x.addr[:copy(x.addr[:], addr)]
 	}
@@ -179,16 +179,13 @@ func (s *endpoint) receiveAll(f *file, b []byte, n, flags int, from []byte) (int
 
 // send sends b, all of it unless the description does not wait.
 func (s *endpoint) send(f *file, b []byte, flags int, addr []byte) (int, Errno) {
-	to, e := s.fileOf(f.fs, addr)
-	if e != 0 {
-		return 0, e
-	}
+	to, missing := s.sendsTo(f.fs, addr)
 	heap, moved := f.fs.offStack(b)
 	if moved {
 		copy(heap, b)
 	}
 	flags = f.waiting(flags)
-	n, e := s.out.send(s.sock, heap, flags, addr, to)
+	n, e := s.out.send(s.sock, heap, flags, addr, to, missing)
 	if !s.owes(n, len(b), flags, e) {
 		return n, e
 	}
@@ -198,7 +195,7 @@ func (s *endpoint) send(f *file, b []byte, flags int, addr []byte) (int, Errno) 
 	w := f.fs.newWait(s.sends.Load())
 	for {
 		w.look()
-		k, e := s.out.send(s.sock, heap[n:], flags, addr, to)
+		k, e := s.out.send(s.sock, heap[n:], flags, addr, to, missing)
 		if e == 0 {
 			n += k
 		}

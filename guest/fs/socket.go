@@ -44,6 +44,7 @@ type Message struct {
 	Data    [][]byte
 	Addr    []byte // to whom; of Receive, from whom, made by the socket, in what room there is
 	To      Socket // Send: whose file Addr is, or nil
+	Missing Errno  // Send: why there is no such file
 	Control []byte // struct cmsghdr and data, likewise; without SCM_RIGHTS
 	Room    int    // Receive: bytes that there are for Control
 	Rights  []Right

@@ -69,6 +69,14 @@ func (s *endpoint) fileOf(fs *FS, addr []byte) (Socket, Errno) {
 	return n.socket, 0
 }
 
+// sendsTo is fileOf for who sends: only a datagram has its own receiver.
+func (s *endpoint) sendsTo(fs *FS, addr []byte) (Socket, Errno) {
+	if s.typ != SOCK_DGRAM {
+		return nil, 0
+	}
+	return s.fileOf(fs, addr)
+}
+
 // Connect connects a socket, waiting for that unless its description does not.
 func (fs *FS) Connect(fd int, addr []byte) Errno {
 	f, s, e := fs.getSocket(fd)
@@ -230,7 +238,7 @@ func (fs *FS) Recvmsg(fd int, m *Message, flags int) (int, Errno) {
 func (s *endpoint) recvmsg(f *file, m *Message, flags int) (int, Errno) {
 	size := length(m.Data)
 	n, e := s.sock.Receive(m, flags)
-	if !s.wants(n, size, flags, e) {
+	if !s.wants(n, size, flags, e) || len(m.Rights) > 0 {
 		return n, e
 	}
 	if e != 0 {
@@ -245,7 +253,7 @@ func (s *endpoint) recvmsg(f *file, m *Message, flags int) (int, Errno) {
 			n += k
 			m.Data = advance(m.Data, k)
 		}
-		if k == 0 && e == 0 || !s.wants(n, size, flags, e) || e == EAGAIN && !w.park() {
+		if k == 0 && e == 0 || len(m.Rights) > 0 || !s.wants(n, size, flags, e) || e == EAGAIN && !w.park() {
 			return n, e.unless(n > 0)
 		}
 	}
@@ -264,9 +272,7 @@ func (fs *FS) Sendmsg(fd int, m *Message, flags int) (int, Errno) {
 			return 0, e
 		}
 	}
-	if m.To, e = s.fileOf(fs, m.Addr); e != 0 {
-		return 0, e
-	}
+	m.To, m.Missing = s.sendsTo(fs, m.Addr)
 	return s.sendmsg(f, m, f.waiting(flags))
 }
 

@@ -14,7 +14,7 @@ type unixSocket struct {
 	typ     int
 	changed func(events uint32) // nil until somebody has accepted it
 	name    []byte              // struct sockaddr_un; nil while it has none
-	peer    *unixSocket         // it stays when that is closed, as its name does
+	peer    *unixSocket         // it stays when that is closed, for its name
 	state   unixState
 	shut    int      // unixReceives and unixSends that are over
 	err     fs.Errno // SO_ERROR
@@ -52,19 +52,20 @@ const (
 // unixes is what all of them share.
 var unixes struct {
 	mu    sync.Mutex
-	names map[string]*unixSocket // abstract ones
+	names map[unixID]*unixSocket // abstract ones
 	last  uint32                 // number that a name was made of
 }
 
 const (
 	unixBuffer     = 212992 // bytes: Linux's net.core.wmem_default
 	unixMaxBacklog = 4096   // net.core.somaxconn
-	// unixQueue is how many packets wait for one that is not connected to their
-	// sender: net.unix.max_dgram_qlen, as systemd sets it.
-	unixQueue = 512
 	// unixOverhead is what a packet is charged beside its bytes.
 	unixOverhead = 768
 )
+
+// unixQueue is how many packets wait for one that is not connected to their sender:
+// net.unix.max_dgram_qlen, as systemd sets it.
+var unixQueue = 512
 
 func newUnix(typ, protocol int) (fs.Socket, fs.Errno) {
 	switch {
@@ -213,22 +214,27 @@ func (s *unixSocket) Close() {
 	var rights []fs.Right
 	s.close(&rights)
 	unixes.mu.Unlock()
-	for _, r := range rights {
+	closeRights(rights)
+}
+
+func closeRights(list []fs.Right) {
+	for _, r := range list {
 		r.Close()
 	}
 }
 
 // close adds the rights that nobody has received to list.
 func (s *unixSocket) close(list *[]fs.Right) {
-	unread := s.in.n > 0 || len(s.packets) > 0
+	unread := s.in.n > 0 || len(s.packets) > 1 || len(s.packets) == 1 && len(s.packets[0].data) > 0
 	s.closed, s.shut = true, unixBoth
-	if key := abstract(s.name); key != "" && unixes.names[key] == s {
-		delete(unixes.names, key)
+	if key := abstract(s.name); key != "" {
+		delete(unixes.names, unixID{s.typ, key})
 	}
 	for _, c := range s.pending {
+		p := c.peer
 		c.close(list)
-		c.peer.err = fs.ECONNRESET
-		c.peer.wake(c.peer.ready())
+		p.err = fs.ECONNRESET
+		p.wake(p.ready())
 	}
 	s.pending = nil
 	if p := s.peer; p != nil && s.connects() {
@@ -238,12 +244,18 @@ func (s *unixSocket) close(list *[]fs.Right) {
 		}
 		p.wake(p.ready())
 	}
+	s.peer = nil
 	s.in.drop(list)
+	s.drop(list)
+	s.room()
+}
+
+// drop takes all packets for nobody.
+func (s *unixSocket) drop(list *[]fs.Right) {
 	for len(s.packets) > 0 {
 		p := s.take()
 		*list = append(*list, p.rights...)
 	}
-	s.room()
 }
 
 // failed takes the error that there is.

@@ -21,28 +21,31 @@ func (s *unixSocket) Listen(backlog int) fs.Errno {
 }
 
 func (s *unixSocket) Connect(addr []byte) fs.Errno {
+	var lost []fs.Right
+	defer func() { closeRights(lost) }()
 	unixes.mu.Lock()
 	defer unixes.mu.Unlock()
 	if s.typ == fs.SOCK_DGRAM && len(addr) >= 2 && addr[0] == fs.AF_UNSPEC && addr[1] == 0 {
-		s.repeer(nil)
+		s.repeer(nil, &lost)
 		s.state = unixIdle
 		return 0
 	}
-	if e := checkUnix(addr); e != 0 {
-		return e
-	}
-	return s.connect(s.find(addr))
+	o, e := s.find(addr)
+	return s.connect(o, e, &lost)
 }
 
 // ConnectTo is Connect to a file.
 func (s *unixSocket) ConnectTo(peer fs.Socket) fs.Errno {
+	var lost []fs.Right
+	defer func() { closeRights(lost) }()
 	unixes.mu.Lock()
 	defer unixes.mu.Unlock()
-	return s.connect(s.fitting(peer))
+	o, e := s.fitting(peer)
+	return s.connect(o, e, &lost)
 }
 
 // connect connects to what a name led to.
-func (s *unixSocket) connect(o *unixSocket, e fs.Errno) fs.Errno {
+func (s *unixSocket) connect(o *unixSocket, e fs.Errno, lost *[]fs.Right) fs.Errno {
 	if s.passes && s.name == nil {
 		_ = s.nameItself()
 	}
@@ -52,7 +55,7 @@ func (s *unixSocket) connect(o *unixSocket, e fs.Errno) fs.Errno {
 	case s.typ == fs.SOCK_DGRAM && !s.maySend(o):
 		return fs.EPERM
 	case s.typ == fs.SOCK_DGRAM:
-		s.repeer(o)
+		s.repeer(o, lost)
 		s.state = unixConnected
 		return 0
 	case o.state != unixListening || o.shut&unixReceives != 0:
@@ -77,31 +80,21 @@ func (s *unixSocket) connect(o *unixSocket, e fs.Errno) fs.Errno {
 // maySend is whether o takes datagrams of s: one that is connected takes its peer's.
 func (s *unixSocket) maySend(o *unixSocket) bool { return o.peer == nil || o.peer == s }
 
-// repeer changes whom datagrams go to. What the old peer has sent is lost, and if it is
+// repeer changes whom datagrams go to. What has come is lost, and if the old peer is
 // connected to s it learns of that.
-func (s *unixSocket) repeer(o *unixSocket) {
+func (s *unixSocket) repeer(o *unixSocket, list *[]fs.Right) {
 	old := s.peer
 	s.peer = o
 	if old == nil || old == o {
 		return
 	}
-	var rights []fs.Right
-	for len(s.packets) > 0 {
-		p := s.take()
-		rights = append(rights, p.rights...)
+	if len(s.packets) == 0 {
+		return
 	}
-	if len(rights) > 0 {
-		go closeRights(rights) // the lock is held
-	}
+	s.drop(list)
 	if !old.closed && old.peer == s {
 		old.err = fs.ECONNRESET
 		old.wake(old.ready())
-	}
-}
-
-func closeRights(list []fs.Right) {
-	for _, r := range list {
-		r.Close()
 	}
 }
 
@@ -114,7 +107,7 @@ func (s *unixSocket) Accept() (fs.Socket, []byte, fs.Errno) {
 	case s.state != unixListening:
 		return nil, nil, fs.EINVAL
 	case len(s.pending) == 0 && s.shut&unixReceives != 0:
-		return nil, nil, fs.EINVAL
+		return nil, nil, fs.EINVAL // on Linux only who waits is told
 	case len(s.pending) == 0:
 		return nil, nil, fs.EAGAIN
 	}
@@ -136,12 +129,17 @@ func (s *unixSocket) Send(m *fs.Message, flags int) (int, fs.Errno) {
 	case flags&fs.MSG_OOB != 0:
 		return 0, fs.ENOTSUP
 	}
+	var lost []fs.Right
 	unixes.mu.Lock()
-	defer unixes.mu.Unlock()
+	n := 0
 	if s.typ == fs.SOCK_STREAM {
-		return s.sendStream(m, cred)
+		n, e = s.sendStream(m, cred)
+	} else {
+		n, e = s.sendPacket(m, cred, &lost)
 	}
-	return s.sendPacket(m, cred)
+	unixes.mu.Unlock()
+	closeRights(lost)
+	return n, e
 }
 
 func (s *unixSocket) Receive(m *fs.Message, flags int) (int, fs.Errno) {

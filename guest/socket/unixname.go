@@ -20,6 +20,12 @@ func checkUnix(addr []byte) fs.Errno {
 	return 0
 }
 
+// unixID is an abstract name: each type of socket has its own.
+type unixID struct {
+	typ int
+	key string
+}
+
 // abstract is the name in an address that is no file, or "".
 func abstract(addr []byte) string {
 	if len(addr) > 2 && addr[2] == 0 {
@@ -54,13 +60,14 @@ func (s *unixSocket) Bind(addr []byte) fs.Errno {
 
 // enter gives the socket an abstract name.
 func (s *unixSocket) enter(key string) fs.Errno {
-	if unixes.names[key] != nil {
+	id := unixID{s.typ, key}
+	if unixes.names[id] != nil {
 		return fs.EADDRINUSE
 	}
 	if unixes.names == nil {
-		unixes.names = make(map[string]*unixSocket)
+		unixes.names = make(map[unixID]*unixSocket)
 	}
-	unixes.names[key] = s
+	unixes.names[id] = s
 	s.name = append(bytes.Clone(unixUnnamed), key...)
 	return 0
 }
@@ -110,7 +117,7 @@ func (s *unixSocket) find(addr []byte) (*unixSocket, fs.Errno) {
 	if e := checkUnix(addr); e != 0 {
 		return nil, e
 	}
-	return s.fits(unixes.names[abstract(addr)])
+	return s.fits(unixes.names[unixID{s.typ, abstract(addr)}])
 }
 
 // fits checks what was found under a name.

@@ -5,7 +5,6 @@ import "github.com/pvrun/pvrun/guest/fs"
 // unixPacket is a datagram, or a record of SOCK_SEQPACKET.
 type unixPacket struct {
 	data   []byte
-	from   []byte // its sender's name; nil for none
 	rights []fs.Right
 	cred   unixCred
 	sender *unixSocket
@@ -34,62 +33,78 @@ func (s *unixSocket) take() unixPacket {
 }
 
 // sendPacket follows Linux's unix_dgram_sendmsg and unix_seqpacket_sendmsg.
-func (s *unixSocket) sendPacket(m *fs.Message, cred unixCred) (int, fs.Errno) {
+func (s *unixSocket) sendPacket(m *fs.Message, cred unixCred, lost *[]fs.Right) (int, fs.Errno) {
+	n := size(m.Data)
+	if e := s.maySendNow(m, n); e != 0 {
+		return 0, e
+	}
 	to, e := s.receiver(m)
-	switch n := size(m.Data); {
+	switch {
 	case e != 0:
 		return 0, e
-	case n > s.sendBuffer-32:
-		return 0, fs.EMSGSIZE
-	case s.err != 0:
-		return 0, s.failed()
-	case s.shut&unixSends != 0:
-		return 0, fs.EPIPE
-	case to.closed && s.peer == to:
-		s.peer, s.state = nil, unixIdle
-		return 0, fs.ECONNREFUSED
 	case !s.maySend(to):
 		return 0, fs.EPERM
+	case to.closed:
+		s.repeer(nil, lost)
+		s.state = unixIdle
+		return 0, fs.ECONNREFUSED
 	case to.shut&unixReceives != 0:
 		return 0, fs.EPIPE
-	case s.sent >= s.sendBuffer:
-		return 0, fs.EAGAIN
 	case to.peer != s && to.crowded():
 		to.wait(s)
 		return 0, fs.EAGAIN
 	}
-	p := unixPacket{from: s.name, rights: m.Rights, cred: cred, sender: s}
+	p := unixPacket{data: make([]byte, 0, n), rights: m.Rights, cred: cred, sender: s}
 	m.Rights = nil
-	p.data = make([]byte, 0, size(m.Data))
 	for _, b := range m.Data {
 		p.data = append(p.data, b...)
 	}
 	s.sent += p.charge()
 	to.packets = append(to.packets, p)
 	to.wake(fs.EPOLLIN)
-	return len(p.data), 0
+	return n, 0
+}
+
+// maySendNow is what stands in the way of a packet of n bytes before it is known who
+// is to have it.
+func (s *unixSocket) maySendNow(m *fs.Message, n int) fs.Errno {
+	seq := s.typ == fs.SOCK_SEQPACKET
+	switch {
+	case seq && s.err != 0:
+		return s.failed()
+	case seq && s.state != unixConnected:
+		return fs.ENOTCONN
+	case !seq && len(m.Addr) > 0:
+		if e := checkUnix(m.Addr); e != 0 {
+			return e
+		}
+	}
+	switch {
+	case n > s.sendBuffer-32:
+		return fs.EMSGSIZE
+	case s.err != 0:
+		return s.failed()
+	case s.shut&unixSends != 0:
+		return fs.EPIPE
+	case s.sent >= s.sendBuffer:
+		return fs.EAGAIN
+	}
+	return 0
 }
 
 // receiver is who a packet goes to.
 func (s *unixSocket) receiver(m *fs.Message) (*unixSocket, fs.Errno) {
 	switch {
-	case s.typ == fs.SOCK_SEQPACKET && s.err != 0:
-		return nil, s.failed()
-	case s.typ == fs.SOCK_SEQPACKET && s.state != unixConnected:
+	case (s.typ == fs.SOCK_SEQPACKET || len(m.Addr) == 0) && s.peer == nil:
 		return nil, fs.ENOTCONN
-	case s.typ == fs.SOCK_SEQPACKET:
+	case s.typ == fs.SOCK_SEQPACKET || len(m.Addr) == 0:
 		return s.peer, 0
+	case m.Missing != 0:
+		return nil, m.Missing
 	case m.To != nil:
-		if e := checkUnix(m.Addr); e != 0 {
-			return nil, e
-		}
 		return s.fitting(m.To)
-	case len(m.Addr) > 0:
-		return s.find(m.Addr)
-	case s.peer == nil:
-		return nil, fs.ENOTCONN
 	}
-	return s.peer, 0
+	return s.find(m.Addr)
 }
 
 // receivePacket follows Linux's unix_dgram_recvmsg and unix_seqpacket_recvmsg.
@@ -121,7 +136,7 @@ func (s *unixSocket) receivePacket(m *fs.Message, flags int) (int, fs.Errno) {
 	for _, b := range m.Data {
 		rest = rest[copy(b, rest):]
 	}
-	m.Addr = append(m.Addr[:0], p.from...)
+	m.Addr = append(m.Addr[:0], p.sender.name...)
 	if s.passes {
 		p.cred.put(m)
 	}

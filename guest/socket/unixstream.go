@@ -88,14 +88,14 @@ func (r *unixRing) mark(k int, rights []fs.Right, cred unixCred) {
 func (s *unixSocket) sendStream(m *fs.Message, cred unixCred) (int, fs.Errno) {
 	p := s.peer
 	switch {
-	case s.shut&unixSends != 0:
-		return 0, fs.EPIPE
 	case len(m.Addr) > 0 && s.state == unixConnected:
 		return 0, fs.EISCONN
 	case len(m.Addr) > 0:
 		return 0, fs.ENOTSUP
 	case p == nil:
 		return 0, fs.ENOTCONN
+	case s.shut&unixSends != 0:
+		return 0, fs.EPIPE
 	}
 	n := size(m.Data)
 	switch {

@@ -1,5 +1,0 @@
-package socket
-
-import "testing"
-
-func TestX(t *testing.T) {}
