@@ -227,8 +227,9 @@ func closeRights(list []fs.Right) {
 func (s *unixSocket) close(list *[]fs.Right) {
 	unread := s.in.n > 0 || len(s.packets) > 1 || len(s.packets) == 1 && len(s.packets[0].data) > 0
 	s.closed, s.shut = true, unixBoth
-	if key := abstract(s.name); key != "" {
-		delete(unixes.names, unixID{s.typ, key})
+	// Connections that it has accepted have the same name.
+	if id := (unixID{s.typ, abstract(s.name)}); unixes.names[id] == s {
+		delete(unixes.names, id)
 	}
 	for _, c := range s.pending {
 		p := c.peer
