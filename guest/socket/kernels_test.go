@@ -1,7 +1,6 @@
 package socket
 
 import (
-	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -30,8 +29,6 @@ type kernel interface {
 	unlink(path string) fs.Errno
 	close(fd int) fs.Errno
 }
-
-const pollMask = fs.EPOLLIN | fs.EPOLLOUT | fs.EPOLLERR | fs.EPOLLHUP | fs.EPOLLRDHUP
 
 // guestKernel is package fs over this package.
 type guestKernel struct{ *fs.FS }
@@ -228,11 +225,3 @@ func (linuxKernel) buffered(fd int) (int, fs.Errno) {
 
 func (linuxKernel) unlink(path string) fs.Errno { return errno(unix.Unlink(path)) }
 func (linuxKernel) close(fd int) fs.Errno       { return errno(unix.Close(fd)) }
-
-// mustRoot skips where Linux would refuse what the guest's root may.
-func mustRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("not root")
-	}
-}
