@@ -103,6 +103,7 @@ var (
 
 	cases    = define(programsDir, "cases", "")
 	syscalls = define(programsDir, "syscalls", "")
+	sockets  = define(programsDir, "sockets", "")
 	zeros    = define(programsDir, "zeros", "")
 )
 

@@ -1,0 +1,11 @@
+package e2e
+
+import "testing"
+
+// TestSockets has a program with sockets of unix(7) print the same as natively.
+func TestSockets(t *testing.T) {
+	eachMode(t, func(t *testing.T, mode string) {
+		want := finish(t, nativeCommand(t, sockets))
+		wants(t, run(t, sockets, in(mode)), 0, want.stdout, "")
+	})
+}
