@@ -47,6 +47,7 @@ func initRings(si *hypercall.StartInfo) {
 		disks += unsafe.Sizeof(hypercall.Disk{})
 	}
 	watchRing(si.FileRing)
+	initNets(si)
 }
 
 func watchRing(at hypercall.GVA) {
@@ -76,7 +77,7 @@ func (w *watchedRing) out() bool {
 	return atomic.LoadUint32(&r.ReqProd) != atomic.LoadUint32(&r.RspProd)
 }
 
-// tellRings notifies the poller of responses and says whether there were any.
+// tellRings notifies the poller of responses and packets, and says whether there were any.
 func tellRings() bool {
 	any := false
 	for i := range rings.n {
@@ -88,7 +89,7 @@ func tellRings() bool {
 	if any {
 		notify(FDBlock, epollIn)
 	}
-	return any
+	return tellNets() || any
 }
 
 func anyNews() bool {
@@ -97,7 +98,7 @@ func anyNews() bool {
 			return true
 		}
 	}
-	return false
+	return anyNetNews()
 }
 
 // worthSpinning is whether a response may come while the host polls.
@@ -210,9 +211,10 @@ func enough() bool {
 	return waiting >= all/4
 }
 
-// awaitHost has the host wait until a deadline or an event, a response among
-// them. Events of the rings are asked for only here.
+// awaitHost has the host wait until a deadline or an event, a response or a packet
+// among them. Events of the rings are asked for only here.
 func awaitHost(deadline int64) {
+	wantNets()
 	for i := range rings.n {
 		if w := &rings.list[i]; w.out() {
 			r := w.ring()
@@ -220,9 +222,11 @@ func awaitHost(deadline int64) {
 		}
 	}
 	// What came before RspEvent was set raises no event.
+	began := monotonic()
 	if !anyNews() {
 		call(hypercall.CallBlock, uintptr(deadline), 0, 0, 0)
 	}
+	quietNets(monotonic() - began)
 	for i := range rings.n {
 		r := rings.list[i].ring()
 		atomic.StoreUint32(&r.RspEvent, quiet(atomic.LoadUint32(&r.RspProd)))

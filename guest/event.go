@@ -97,7 +97,7 @@ func takeEvents() {
 			notify(FDConsoleOut, epollOut)
 			notify(FDConsoleErr, epollOut)
 		}
-		if p&(1<<hypercall.EventBlock) != 0 {
+		if p&(1<<hypercall.EventBlock|1<<hypercall.EventNet) != 0 {
 			tellRings()
 		}
 		if p&(1<<hypercall.EventSuspend) != 0 {

@@ -14,8 +14,9 @@ const (
 	FDConsoleOut int32 = 1<<20 + 3 // writable when CallConsoleWrite is, for stdout
 	FDConsoleErr int32 = 1<<20 + 4 // and for stderr
 	FDBlock      int32 = 1<<20 + 5 // readable when a block ring has responses
+	FDNet        int32 = 1<<20 + 6 // readable when a network ring has packets, or room
 
-	kernelFDs = 6
+	kernelFDs = 7
 	maxFiles  = 1 << 16 // descriptors of files
 	itemChunk = 256
 )

@@ -172,7 +172,7 @@ func idle() {
 		}
 	}
 	deadline = min(deadline, timers.monotonic.next)
-	if !spinOnRings(deadline) {
+	if !spinOnRings(deadline) && !spinOnNets(deadline) {
 		awaitHost(deadline)
 	}
 	takeEvents()
