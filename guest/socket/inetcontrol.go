@@ -1,0 +1,148 @@
+package socket
+
+import (
+	"encoding/binary"
+
+	"github.com/pvrun/pvrun/guest/fs"
+	"gvisor.dev/gvisor/pkg/tcpip"
+)
+
+// Levels and types of control messages (Linux, include/uapi/linux/in.h and in6.h).
+const (
+	levelIP   = 0
+	levelIPv6 = 41
+
+	controlTOS      = 1  // IP_TOS
+	controlTTL      = 2  // IP_TTL
+	controlInfo     = 8  // IP_PKTINFO
+	controlInfo6    = 50 // IPV6_PKTINFO
+	controlHopLimit = 52 // IPV6_HOPLIMIT
+	controlTClass   = 67 // IPV6_TCLASS
+
+	controlHeader = 16 // bytes of struct cmsghdr on a 64-bit machine
+	controlAlign  = 8
+)
+
+func alignControl(n int) int { return (n + controlAlign - 1) &^ (controlAlign - 1) }
+
+// controls calls f for each control message in b.
+func controls(b []byte, f func(level, typ int, data []byte) fs.Errno) fs.Errno {
+	for len(b) >= controlHeader {
+		n := binary.NativeEndian.Uint64(b)
+		if n < controlHeader || n > uint64(len(b)) {
+			return fs.EINVAL
+		}
+		level := int(int32(binary.NativeEndian.Uint32(b[8:])))
+		typ := int(int32(binary.NativeEndian.Uint32(b[12:])))
+		if e := f(level, typ, b[controlHeader:n]); e != 0 {
+			return e
+		}
+		b = b[min(alignControl(int(n)), len(b)):]
+	}
+	return 0
+}
+
+// sendControl takes over what control messages say of a datagram.
+func (s *inet) sendControl(b []byte, opts *tcpip.WriteOptions) fs.Errno {
+	return controls(b, func(level, typ int, data []byte) fs.Errno {
+		switch level {
+		case levelIP:
+			return s.sendControl4(typ, data, opts)
+		case levelIPv6:
+			return s.sendControl6(typ, data, opts)
+		}
+		return 0
+	})
+}
+
+// sendControl4 does not choose the source address, which netstack cannot do for one
+// datagram: it comes from the route.
+func (s *inet) sendControl4(typ int, data []byte, opts *tcpip.WriteOptions) fs.Errno {
+	switch {
+	case typ == controlTTL && len(data) >= 4:
+		ttl := int32(binary.NativeEndian.Uint32(data))
+		if ttl < 1 || ttl > 255 {
+			return fs.EINVAL
+		}
+		opts.ControlMessages.HasTTL, opts.ControlMessages.TTL = true, uint8(ttl)
+	case typ == controlTOS:
+	case typ == controlInfo && len(data) >= 12:
+		if nic := tcpip.NICID(binary.NativeEndian.Uint32(data)); nic != 0 && opts.To != nil {
+			opts.To.NIC = nic
+		}
+	default:
+		return fs.EINVAL
+	}
+	return 0
+}
+
+func (s *inet) sendControl6(typ int, data []byte, opts *tcpip.WriteOptions) fs.Errno {
+	switch {
+	case typ == controlHopLimit && len(data) >= 4:
+		limit := int32(binary.NativeEndian.Uint32(data))
+		if limit < -1 || limit > 255 {
+			return fs.EINVAL
+		}
+		if limit >= 0 {
+			opts.ControlMessages.HasHopLimit, opts.ControlMessages.HopLimit = true, uint8(limit)
+		}
+	case typ == controlTClass:
+	case typ == controlInfo6 && len(data) >= 20:
+		info := tcpip.IPv6PacketInfo{NIC: tcpip.NICID(binary.NativeEndian.Uint32(data[16:]))}
+		if a := tcpip.AddrFrom16([16]byte(data)); a != any6 {
+			info.Addr = a
+		}
+		opts.ControlMessages.HasIPv6PacketInfo, opts.ControlMessages.IPv6PacketInfo = true, info
+	default:
+		return fs.EINVAL
+	}
+	return 0
+}
+
+// receiveControl gives the message what the program wants to know of a datagram.
+func (s *inet) receiveControl(m *fs.Message, c *tcpip.ReceivableControlMessages) {
+	if c.HasTTL {
+		putControl(m, levelIP, controlTTL, binary.NativeEndian.AppendUint32(nil, uint32(c.TTL)))
+	}
+	if c.HasTOS {
+		putControl(m, levelIP, controlTOS, []byte{c.TOS})
+	}
+	if c.HasIPPacketInfo {
+		local, to := addr4(c.PacketInfo.LocalAddr), addr4(c.PacketInfo.DestinationAddr)
+		b := binary.NativeEndian.AppendUint32(nil, uint32(c.PacketInfo.NIC))
+		putControl(m, levelIP, controlInfo, append(append(b, local[:]...), to[:]...))
+	}
+	if c.HasHopLimit {
+		putControl(m, levelIPv6, controlHopLimit, binary.NativeEndian.AppendUint32(nil, uint32(c.HopLimit)))
+	}
+	if c.HasTClass {
+		putControl(m, levelIPv6, controlTClass, binary.NativeEndian.AppendUint32(nil, c.TClass))
+	}
+	if c.HasIPv6PacketInfo {
+		to := addr16(c.IPv6PacketInfo.Addr)
+		putControl(m, levelIPv6, controlInfo6, binary.NativeEndian.AppendUint32(to[:], uint32(c.IPv6PacketInfo.NIC)))
+	}
+}
+
+// putControl appends a control message as far as there is room (Linux, net/core/scm.c,
+// put_cmsg).
+func putControl(m *fs.Message, level, typ int, data []byte) {
+	left := m.Room - len(m.Control)
+	if left < controlHeader {
+		m.Flags |= inetCtrunc
+		return
+	}
+	n := controlHeader + len(data)
+	if n > left {
+		m.Flags |= inetCtrunc
+		n = left
+	}
+	b := binary.NativeEndian.AppendUint64(m.Control, uint64(n))
+	b = binary.NativeEndian.AppendUint32(b, uint32(level))
+	b = binary.NativeEndian.AppendUint32(b, uint32(typ))
+	b = append(b, data[:n-controlHeader]...)
+	for pad := min(alignControl(n), left) - n; pad > 0; pad-- {
+		b = append(b, 0)
+	}
+	m.Control = b
+}
