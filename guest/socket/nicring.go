@@ -145,7 +145,7 @@ func (d *ringDevice) take() (*stack.PacketBuffer, bool) {
 		at := d.cons % hypercall.PacketRingBytes
 		h := *headerAt(r, at)
 		if h.Length == hypercall.PacketSkip {
-			d.taken(d.cons + hypercall.PacketRingBytes - at)
+			d.taken(d.cons + min(hypercall.PacketRingBytes-at, prod-d.cons))
 			continue
 		}
 		need := uint64(packetHeader) + uint64(h.Length)
