@@ -88,7 +88,7 @@ func takeIntOrChar(b []byte) (int, fs.Errno) {
 	return takeInt(b)
 }
 
-func truth(v bool) int {
+func oneIf(v bool) int {
 	if v {
 		return 1
 	}
@@ -130,7 +130,7 @@ const (
 // boolOption is an option that netstack keeps with the socket.
 func boolOption(get func(*tcpip.SocketOptions) bool, set func(*tcpip.SocketOptions, bool)) inetOption {
 	return intOption(minInt, maxInt,
-		func(s *inet) (int, tcpip.Error) { return truth(get(s.ep.SocketOptions())), nil },
+		func(s *inet) (int, tcpip.Error) { return oneIf(get(s.ep.SocketOptions())), nil },
 		func(s *inet, v int) tcpip.Error { set(s.ep.SocketOptions(), v != 0); return nil })
 }
 

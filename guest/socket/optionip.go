@@ -112,7 +112,7 @@ func setMulticastTTL(s *inet, v int) tcpip.Error {
 }
 
 func getV6Only(s *inet) ([]byte, fs.Errno) {
-	return putInt(truth(s.ep.SocketOptions().GetV6Only())), 0
+	return putInt(oneIf(s.ep.SocketOptions().GetV6Only())), 0
 }
 
 // setV6Only is EINVAL for a socket that has an address already.

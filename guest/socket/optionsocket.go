@@ -28,7 +28,7 @@ var socketOptions = map[int]inetOption{
 	18: plainOption(levelSocket, 18, minInt, maxInt, 1), // SO_RCVLOWAT
 	19: fixed(func(*inet) int { return 1 }),             // SO_SNDLOWAT
 	25: {getDevice, setDevice},
-	30: fixed(func(s *inet) int { return truth(s.ep.SocketOptions().GetAcceptConn()) }), // SO_ACCEPTCONN
+	30: fixed(func(s *inet) int { return oneIf(s.ep.SocketOptions().GetAcceptConn()) }), // SO_ACCEPTCONN
 	32: sendBuffer(true),
 	33: receiveBuffer(true),
 	36: intOption(minInt, maxInt, // SO_MARK
@@ -85,7 +85,7 @@ func receiveBuffer(forced bool) inetOption {
 
 func getLinger(s *inet) ([]byte, fs.Errno) {
 	l := s.ep.SocketOptions().GetLinger()
-	return append(putInt(truth(l.Enabled)), putInt(int(l.Timeout/time.Second))...), 0
+	return append(putInt(oneIf(l.Enabled)), putInt(int(l.Timeout/time.Second))...), 0
 }
 
 func setLinger(s *inet, b []byte) fs.Errno {

@@ -32,7 +32,7 @@ var tcpOptions = map[int]inetOption{
 }
 
 func getNoDelay(s *inet) (int, tcpip.Error) {
-	return truth(!s.ep.SocketOptions().GetDelayOption()), nil
+	return oneIf(!s.ep.SocketOptions().GetDelayOption()), nil
 }
 
 func setNoDelay(s *inet, v int) tcpip.Error {
@@ -89,7 +89,7 @@ func getTCPInfo(s *inet) ([]byte, fs.Errno) {
 	put(infoSSThresh, info.SndSsthresh)
 	put(infoCwnd, info.SndCwnd)
 	put(infoAdvMSS, uint32(mss))
-	put(infoReorder, 3+uint32(truth(info.ReorderSeen)))
+	put(infoReorder, 3+uint32(oneIf(info.ReorderSeen)))
 	return b, 0
 }
 
