@@ -126,7 +126,7 @@ func copyModules(tree string, modules []module, sources []source) error {
 }
 
 // imported finds import declarations in files that gofmt has been over.
-var imported = regexp.MustCompile(`(?m)^(?:import |\t)(?:[\w.]+ )?"(?:pvrun/mod/)?([^"\s]+)"$`)
+var imported = regexp.MustCompile(`(?m)^(?:import |\t)(?:[\w.]+ )?"(?:pvrun/mod/)?([^"\s]+)"(?: //.*)?$`)
 
 // follow copies the packages that a file imports.
 func (c *copier) follow(text []byte) error {
