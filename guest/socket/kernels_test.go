@@ -180,7 +180,7 @@ func (linuxKernel) setOption(fd, level, name int, v []byte) fs.Errno {
 	return e
 }
 
-func header(m *fs.Message) (*unix.Msghdr, []unix.Iovec) {
+func messageHeader(m *fs.Message) (*unix.Msghdr, []unix.Iovec) {
 	vec := make([]unix.Iovec, len(m.Data))
 	for i, b := range m.Data {
 		vec[i].Base, vec[i].Len = unsafe.SliceData(b), uint64(len(b))
@@ -190,7 +190,7 @@ func header(m *fs.Message) (*unix.Msghdr, []unix.Iovec) {
 }
 
 func (linuxKernel) send(fd int, m *fs.Message, flags int) (int, fs.Errno) {
-	h, _ := header(m)
+	h, _ := messageHeader(m)
 	if len(m.Addr) > 0 {
 		h.Name, h.Namelen = &m.Addr[0], uint32(len(m.Addr))
 	}
@@ -201,7 +201,7 @@ func (linuxKernel) send(fd int, m *fs.Message, flags int) (int, fs.Errno) {
 }
 
 func (linuxKernel) receive(fd int, m *fs.Message, flags int) (int, fs.Errno) {
-	h, _ := header(m)
+	h, _ := messageHeader(m)
 	name, control := make([]byte, 128), make([]byte, m.Room+1)
 	h.Name, h.Namelen = &name[0], 128
 	h.Control, h.Controllen = &control[0], uint64(m.Room)
