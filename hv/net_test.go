@@ -102,7 +102,7 @@ func (g *netGuest) put(list ...packet) {
 		copy(r.Data[at+16:], p.frame)
 		g.prod += size
 	}
-	atomic.StoreUint32(&r.Prod, g.prod)
+	publish(&r.Prod, g.prod)
 }
 
 // get takes packets as the contract says.
@@ -119,7 +119,7 @@ func (g *netGuest) get() (list []packet) {
 		list = append(list, p)
 		g.cons += (16 + p.Length + 15) &^ 15
 	}
-	atomic.StoreUint32(&r.Cons, g.cons)
+	publish(&r.Cons, g.cons)
 	return list
 }
 

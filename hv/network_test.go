@@ -1,10 +1,10 @@
 package hv
 
 import (
-	"math/rand/v2"
-	"runtime"
-	"os"
 	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -133,7 +133,7 @@ func TestNetWakeups(t *testing.T) {
 					got += len(list)
 					continue
 				}
-				atomic.StoreUint32(&g.ring.Receive.ProdEvent, g.cons+1)
+				publish(&g.ring.Receive.ProdEvent, g.cons+1)
 				if atomic.LoadUint32(&g.ring.Receive.Prod) != g.cons {
 					continue
 				}
