@@ -2,6 +2,7 @@ package socket
 
 import (
 	"encoding/binary"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -111,4 +112,9 @@ func FuzzNetlink(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Outside a machine the stack has its loopback alone.
+func init() {
+	theNetwork = sync.OnceValue(func() *network { return newNetwork(nil, nil) })
 }
