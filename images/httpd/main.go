@@ -84,6 +84,10 @@ func handler(ctx context.Context, name string) http.Handler {
 	})
 	mux.HandleFunc("GET /bytes/{n}", sendBytes)
 	mux.HandleFunc("POST /sum", sum)
+	mux.HandleFunc("POST /count", func(w http.ResponseWriter, r *http.Request) {
+		n, _ := io.Copy(io.Discard, r.Body)
+		fmt.Fprintln(w, n)
+	})
 	mux.HandleFunc("POST /echo", func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
 	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) { events(ctx, w, r) })
 	return mux
