@@ -4,8 +4,9 @@ import "testing"
 
 // TestSockets has a program with sockets of unix(7) print the same as natively.
 func TestSockets(t *testing.T) {
+	t.Parallel()
+	want := finish(t, nativeCommand(t, sockets))
 	eachMode(t, func(t *testing.T, mode string) {
-		want := finish(t, nativeCommand(t, sockets))
 		wants(t, run(t, sockets, in(mode)), 0, want.stdout, "")
 	})
 }

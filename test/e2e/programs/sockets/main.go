@@ -44,7 +44,7 @@ func must(err error) {
 
 // streams has many clients at once, each of which gets back what it sends.
 func streams() {
-	for _, path := range []string{"/tmp/stream.sock", "@stream"} {
+	for _, path := range []string{os.TempDir() + "/stream.sock", "@stream"} {
 		l, err := net.Listen("unix", path)
 		must(err)
 		go func() {
@@ -70,7 +70,7 @@ func streams() {
 			panic("dialed a closed listener")
 		}
 	}
-	_, err := os.Stat("/tmp/stream.sock")
+	_, err := os.Stat(os.TempDir() + "/stream.sock")
 	fmt.Println("streams", os.IsNotExist(err))
 }
 
@@ -93,7 +93,7 @@ func echo(path string, seed int64) {
 }
 
 func datagrams() {
-	addr := &net.UnixAddr{Name: "/tmp/dgram.sock", Net: "unixgram"}
+	addr := &net.UnixAddr{Name: os.TempDir() + "/dgram.sock", Net: "unixgram"}
 	s, err := net.ListenUnixgram("unixgram", addr)
 	must(err)
 	defer s.Close()
@@ -151,8 +151,8 @@ func pairs() {
 func rights() {
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	must(err)
-	must(os.WriteFile("/tmp/sent", []byte("sent along"), 0o600))
-	f, err := os.Open("/tmp/sent")
+	must(os.WriteFile(os.TempDir()+"/sent", []byte("sent along"), 0o600))
+	f, err := os.Open(os.TempDir() + "/sent")
 	must(err)
 	must(syscall.Sendmsg(fds[0], []byte("x"), syscall.UnixRights(int(f.Fd())), nil, 0))
 	must(f.Close())

@@ -10,6 +10,9 @@ func atExit(f func())
 // Linked keeps the runtime's side of the seam reachable.
 var Linked = []any{pollOpen, pollReset, pollWait, sleepNS, atExit}
 
+// Sockets are Linux's, so there is nothing to be found here.
+var Sockets func()
+
 // Syscall asks Linux.
 //
 //go:nosplit
