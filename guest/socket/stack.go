@@ -80,7 +80,7 @@ func (n *network) ipv6Options() ipv6.Options {
 // Limits of a stream's buffers, in bytes. Both grow as a connection needs them.
 const (
 	leastBuffer    = 4 << 10
-	sendBuffer0    = 256 << 10
+	sendBuffer0    = 1 << 20
 	receiveBuffer0 = 512 << 10
 	mostBuffer     = 6 << 20
 

@@ -1,0 +1,9 @@
+package socket
+
+import "testing"
+
+func BenchmarkNewStack(b *testing.B) {
+	for b.Loop() {
+		newNetwork(nil, nil)
+	}
+}
