@@ -42,3 +42,16 @@ func parsed[T any](text hypercall.Extent, parse func(string) (T, error)) (list [
 	}
 	return list
 }
+
+// setResolver says which name servers there are. A test has its own.
+var setResolver = sys.SetResolver
+
+// resolving makes the stack if it has to ask for the name servers.
+func resolving() {
+	for _, c := range sys.NICs() {
+		if c.Flags&hypercall.NICDHCP != 0 {
+			theNetwork()
+			return
+		}
+	}
+}

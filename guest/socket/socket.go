@@ -11,6 +11,7 @@ import (
 func init() {
 	sys.Sockets = open
 	sys.SocketPair = openPair
+	sys.Resolving = resolving
 }
 
 // Address families (Linux, include/linux/socket.h).

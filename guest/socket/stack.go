@@ -3,6 +3,7 @@ package socket
 import (
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/pvrun/pvrun/guest/sys"
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -23,12 +24,22 @@ type network struct {
 	stack *stack.Stack
 	nics  []*nic
 	mu    sync.Mutex // one change of the routes at a time
+
+	leases []<-chan struct{} // closed when an interface has its first address by DHCP
 }
 
 const loopbackNIC tcpip.NICID = 1
 
 // theNetwork is the program's, made when it is first asked for. A test has its own.
-var theNetwork = sync.OnceValue(func() *network { return newNetwork(machineAdapters(), new(sys.NetWaiter)) })
+var theNetwork = sync.OnceValue(func() *network {
+	n := newNetwork(machineAdapters(), new(sys.NetWaiter))
+	n.awaitLeases(firstLease)
+	return n
+})
+
+// firstLease is how long programs wait for an address by DHCP before they have to do
+// without: what they connect to first would be unreachable.
+const firstLease = 5 * time.Second
 
 // adapter is what an interface is made of.
 type adapter struct {
@@ -142,7 +153,23 @@ func (n *network) add(a *adapter, id tcpip.NICID) {
 	n.addRoute(netip.MustParsePrefix("255.255.255.255/32"), netip.Addr{}, id)
 	n.addRoute(netip.MustParsePrefix("ff00::/8"), netip.Addr{}, id)
 	if a.dhcp {
-		go n.configure(id, c)
+		first := make(chan struct{})
+		n.leases = append(n.leases, first)
+		go n.configure(c, first)
+	}
+}
+
+func (n *network) awaitLeases(most time.Duration) {
+	if len(n.leases) == 0 {
+		return
+	}
+	late := time.After(most)
+	for _, c := range n.leases {
+		select {
+		case <-c:
+		case <-late:
+			return
+		}
 	}
 }
 
@@ -181,11 +208,19 @@ func subnetOf(p netip.Prefix) tcpip.Subnet {
 
 // addRoute adds a route, unless there is the same.
 func (n *network) addRoute(p netip.Prefix, gateway netip.Addr, id tcpip.NICID) {
+	n.changeRoute(routeOf(p, gateway, id), true)
+}
+
+func (n *network) removeRoute(p netip.Prefix, gateway netip.Addr, id tcpip.NICID) {
+	n.changeRoute(routeOf(p, gateway, id), false)
+}
+
+func routeOf(p netip.Prefix, gateway netip.Addr, id tcpip.NICID) tcpip.Route {
 	r := tcpip.Route{Destination: subnetOf(p), NIC: id}
 	if gateway.IsValid() {
 		r.Gateway = stackAddr(gateway)
 	}
-	n.changeRoute(r, true)
+	return r
 }
 
 // changeRoute adds a route in front of those that are less exact, or removes it.
