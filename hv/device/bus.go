@@ -32,10 +32,15 @@ type Bus struct {
 	ATA, ATA2  *Channel
 	COM1, COM2 *UART
 	Control    *Control
+	NE2000     [len(ne2000)]*NE2000
 }
 
+// ne2000 are the first ports of the network interfaces, of those that an NE2000's
+// jumpers and its successors' setups offer.
+var ne2000 = [...]uint16{0x300, 0x340, 0x380, 0x3c0}
+
 // ports is a device on the bus, which is eight bits wide for all but the data
-// port of a disk and the control port.
+// ports of disks and network interfaces and the control port.
 type ports interface {
 	in(port uint16) uint8
 	out(port uint16, v uint8)
@@ -81,12 +86,42 @@ func (b *Bus) at(port uint16) ports {
 	case ata2Data:
 		return either(b.ATA2)
 	}
-	return nobody{}
+	return either(b.nic(port))
+}
+
+// nic is the network interface at a port, or nil.
+func (b *Bus) nic(port uint16) *NE2000 {
+	for i, first := range ne2000 {
+		if port&^(nicPorts-1) == first {
+			return b.NE2000[i]
+		}
+	}
+	return nil
+}
+
+// wide is a device with a data port of 16 bits.
+type wide interface {
+	inData() uint16
+	outData(v uint16)
+}
+
+// wideAt is the device whose data port this is, or nil.
+func (b *Bus) wideAt(port uint16) wide {
+	if port == ataData && b.ATA != nil {
+		return b.ATA
+	}
+	if port == ata2Data && b.ATA2 != nil {
+		return b.ATA2
+	}
+	if n := b.nic(port); n != nil && port&(nicReset|nicData) == nicData {
+		return n
+	}
+	return nil
 }
 
 // In is the guest's IN of 1, 2 or 4 bytes. What is wider than a device is split
-// into its bytes at successive ports, the low one first; at the data port of the
-// disk, which is 16 bits wide, 32 are two of them.
+// into its bytes at successive ports, the low one first; at the data port of a disk or a
+// network interface, which is 16 bits wide, 32 are two of them.
 func (b *Bus) In(port uint16, size int) uint32 {
 	if v, ok := b.inWide(port, size); ok {
 		return v
@@ -123,26 +158,15 @@ func (b *Bus) inWide(port uint16, size int) (v uint32, ok bool) {
 	if b.Control != nil && size == 4 && (port == controlPort || port == controlHigh) {
 		return b.Control.inWide(port), true
 	}
-	c := b.channel(port)
-	if c == nil || size < 2 {
+	d := b.wideAt(port)
+	if d == nil || size < 2 {
 		return 0, false
 	}
-	v = uint32(c.inData())
+	v = uint32(d.inData())
 	if size == 4 {
-		v |= uint32(c.inData()) << 16
+		v |= uint32(d.inData()) << 16
 	}
 	return v, true
-}
-
-// channel is the channel whose data port this is, or nil.
-func (b *Bus) channel(port uint16) *Channel {
-	switch port {
-	case ataData:
-		return b.ATA
-	case ata2Data:
-		return b.ATA2
-	}
-	return nil
 }
 
 func (b *Bus) outWide(port uint16, size int, v uint32) bool {
@@ -150,13 +174,13 @@ func (b *Bus) outWide(port uint16, size int, v uint32) bool {
 		b.Control.outWide(port, v)
 		return true
 	}
-	c := b.channel(port)
-	if c == nil || size < 2 {
+	d := b.wideAt(port)
+	if d == nil || size < 2 {
 		return false
 	}
-	c.outData(uint16(v))
+	d.outData(uint16(v))
 	if size == 4 {
-		c.outData(uint16(v >> 16))
+		d.outData(uint16(v >> 16))
 	}
 	return true
 }

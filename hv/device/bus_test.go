@@ -30,6 +30,9 @@ func newMachine() *machine {
 		COM2:    NewUART(m.clock, pic.Line(3), m.host),
 		Control: NewControl(pic.Line(hypercall.ControlIRQ)),
 	}
+	for i := range m.NE2000 {
+		m.NE2000[i] = NewNE2000(pic.Line(hypercall.NE2000IRQ+i), [6]byte{2, 0, 0, 0, 0, byte(i)}, new(testNIC))
+	}
 	m.COM2.SendOnly()
 	return m
 }
@@ -37,7 +40,8 @@ func newMachine() *machine {
 // claimed are the ports where a device is, for bytes.
 func claimed() map[uint16]bool {
 	list := map[uint16]bool{}
-	for _, r := range [][2]uint16{{0x20, 0x21}, {0x40, 0x43}, {0x61, 0x61}, {0x70, 0x71}, {0xa0, 0xa1}, {0x4d0, 0x4d1}, {0x2f8, 0x2ff}, {0x3f8, 0x3ff}, {0x1f0, 0x1f7}, {0x170, 0x177}, {0x376, 0x376}, {0x3f6, 0x3f6}} {
+	for _, r := range [][2]uint16{{0x20, 0x21}, {0x40, 0x43}, {0x61, 0x61}, {0x70, 0x71}, {0xa0, 0xa1}, {0x4d0, 0x4d1}, {0x2f8, 0x2ff}, {0x3f8, 0x3ff}, {0x1f0, 0x1f7}, {0x170, 0x177}, {0x376, 0x376}, {0x3f6, 0x3f6},
+		{0x300, 0x31f}, {0x340, 0x35f}, {0x380, 0x39f}, {0x3c0, 0x3df}} {
 		for p := r[0]; p <= r[1]; p++ {
 			list[p] = true
 		}
@@ -48,6 +52,10 @@ func claimed() map[uint16]bool {
 func TestControlPort(t *testing.T) {
 	eq(t, "port", controlPort, hypercall.ControlPort)
 	eq(t, "port above", controlHigh, hypercall.ControlPort+4)
+	for i, first := range ne2000 {
+		eq(t, "network interface", int(first), hypercall.NE2000Port+i*hypercall.NE2000Stride)
+	}
+	eq(t, "network interfaces", len(ne2000), hypercall.MaxNICs)
 }
 
 // split are the ports of an access where a device answers a byte, by their place
@@ -64,7 +72,8 @@ func split(isThere map[uint16]bool, port, size int) map[int]uint16 {
 
 // native are the accesses that a device takes whole.
 func native(port, size int) bool {
-	return size == 4 && (port == controlPort || port == controlHigh) || size >= 2 && (port == ataData || port == ata2Data)
+	data := port == ataData || port == ata2Data || port >= 0x300 && port < 0x3e0 && port&0x38 == 0x10
+	return size == 4 && (port == controlPort || port == controlHigh) || size >= 2 && data
 }
 
 // everyAccess calls f for each port and width that is split, with what answers.

@@ -21,7 +21,7 @@ func same(name string) portName { return portName{name, name} }
 
 // portNames is made when the first port is named: most machines have none.
 var portNames = sync.OnceValue(func() map[uint16]portName {
-	return map[uint16]portName{
+	names := map[uint16]portName{
 		pic1Command: same("io.pic.command"),
 		pic1Data:    same("io.pic.data"),
 		pic2Command: same("io.pic2.command"),
@@ -76,4 +76,23 @@ var portNames = sync.OnceValue(func() map[uint16]portName {
 		controlPort: {"io.control.signals", "io.control.exit"},
 		controlHigh: {"io.control.signals", "io.none"},
 	}
+	for _, first := range ne2000 {
+		for i := range uint16(nicPorts) {
+			names[first+i] = same(nicName(i))
+		}
+	}
+	return names
 })
+
+// nicName is the name of a network interface's port.
+func nicName(port uint16) string {
+	switch {
+	case port == nicCR:
+		return "io.nic.command"
+	case port >= nicReset:
+		return "io.nic.reset"
+	case port >= nicData:
+		return "io.nic.data"
+	}
+	return "io.nic.register"
+}
