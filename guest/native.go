@@ -44,7 +44,7 @@ func initNative(si *hypercall.StartInfo) {
 	initPaging(si)
 	initSyscall()
 	initAPIC()
-	initPIC(1<<irqCOM1 | 1<<irqCOM2 | 1<<hypercall.ControlIRQ)
+	initPIC(1<<irqCOM1 | 1<<irqCOM2 | 1<<hypercall.ControlIRQ | nicLines)
 	initClock()
 }
 
@@ -93,6 +93,10 @@ func interrupted(vector uint64) {
 	case vectorPIC + hypercall.ControlIRQ:
 		takeSignals()
 		pending = 1 << hypercall.EventSignal
+	default:
+		if vector -= vectorPIC + hypercall.NE2000IRQ; vector < hypercall.MaxNICs {
+			pending = 1 << hypercall.EventNet
+		}
 	}
 	vcpuPage().Pending |= pending
 }
