@@ -98,7 +98,7 @@ func (c *vcpu) wait(ns int64) (events uint32, err error) {
 	if ns >= tickFree {
 		c.tick.pause()
 	}
-	if ns > shortWait && !c.vm.con.interested() && !c.vm.block.busy() {
+	if ns > shortWait && !c.vm.con.interested() && !c.vm.block.busy() && len(c.vm.cables) == 0 {
 		if !c.vm.net.busy() {
 			return 0, c.park(ns)
 		}
@@ -107,10 +107,12 @@ func (c *vcpu) wait(ns int64) (events uint32, err error) {
 	return c.ppoll(ns)
 }
 
-// ppoll waits on this thread, for the console's files too.
+// ppoll waits on this thread, for the console's files and an NE2000's link too.
 func (c *vcpu) ppoll(ns int64) (events uint32, err error) {
 	vm := c.vm
 	fds := vm.con.pollFDs([]unix.PollFd{{Fd: int32(vm.kick.fd), Events: unix.POLLIN}})
+	links := len(fds)
+	fds = vm.cables.pollFDs(fds)
 	vm.kick.state.Store(polling)
 	defer vm.kick.state.Store(running)
 	if vm.kick.raised.Load() != 0 || vm.stop.Load() {
@@ -127,7 +129,8 @@ func (c *vcpu) ppoll(ns int64) (events uint32, err error) {
 	if fds[0].Revents != 0 {
 		vm.kick.drain()
 	}
-	return vm.con.ready(fds[1:]), nil
+	vm.cables.ready(fds[links:])
+	return vm.con.ready(fds[1:links]), nil
 }
 
 // park waits without a thread.

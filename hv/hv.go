@@ -42,7 +42,8 @@ type Config struct {
 	// disks, two on each of two channels, in this order, and so four at the most.
 	Disks []Disk
 
-	// NICs are shown as eth0, eth1 and so on. In trap mode there is room for one NE2000.
+	// NICs are shown as eth0, eth1 and so on. In trap mode they are NE2000s: the MTU is
+	// 1500 at the most, and what comes with offloads is dropped.
 	NICs []NIC
 
 	// CollectKVMStats reads the kernel's own statistics when the machine ends.
@@ -96,6 +97,7 @@ type VM struct {
 	filesMu sync.Mutex // held by calls, and to look a handle up beside them
 	block   *blocks    // nil without disks and shares, and in trap mode
 	net     *network   // nil without NICs, and in trap mode
+	cables  cables     // of the NICs in trap mode
 	stats   counters
 
 	kick    kicker

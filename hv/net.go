@@ -32,22 +32,18 @@ type NIC struct {
 // DefaultMTU is a NIC's MTU when Config does not say.
 const DefaultMTU = 1500
 
-// trapNICs is how many NE2000 there is room for.
-const trapNICs = 1
-
 // checkNICs finds what is wrong with the NICs, and fills in what was left out.
 func (cfg *Config) checkNICs() error {
-	most := hypercall.MaxNICs
-	if cfg.Mode == hypercall.ModeTrap {
-		most = trapNICs
-	}
-	if len(cfg.NICs) > most {
-		return &HostError{"NICs of the machine", fmt.Errorf("%d; in %v mode there can be %d", len(cfg.NICs), cfg.Mode, most)}
+	if len(cfg.NICs) > hypercall.MaxNICs {
+		return &HostError{"NICs of the machine", fmt.Errorf("%d; there can be %d", len(cfg.NICs), hypercall.MaxNICs)}
 	}
 	cfg.NICs = append([]NIC(nil), cfg.NICs...)
 	for i := range cfg.NICs {
 		if err := cfg.NICs[i].complete(); err != nil {
 			return &HostError{fmt.Sprintf("NIC %d", i), err}
+		}
+		if cfg.Mode == hypercall.ModeTrap {
+			cfg.NICs[i].fitNE2000()
 		}
 	}
 	return nil

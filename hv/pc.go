@@ -46,6 +46,7 @@ func newPC(vm *VM) *pc {
 	if len(vm.cfg.Disks) > 2 {
 		p.bus.ATA2 = newChannel(pic.Line(irqDisk2), vm.cfg.Disks[2:])
 	}
+	p.plugIn()
 	return p
 }
 
@@ -57,6 +58,7 @@ func (p *pc) Wall() time.Time { return time.Now() }
 func (p *pc) update() {
 	p.vm.kick.raised.Store(0)
 	p.passSignals()
+	p.vm.cables.serve()
 	// Next is asked first: for what is due already it may be the time now.
 	if next := p.bus.Next(); next <= p.vm.clock.now() {
 		p.bus.Update()
@@ -81,7 +83,7 @@ func (p *pc) passSignals() {
 }
 
 // next is when a device has something to do by itself, in ns.
-func (p *pc) next() int64 { return min(p.bus.Next(), p.apic.Next()) }
+func (p *pc) next() int64 { return min(p.bus.Next(), p.apic.Next(), p.vm.cables.next()) }
 
 // pending says whether an interrupt waits for the processor.
 func (p *pc) pending() bool {

@@ -53,8 +53,8 @@ type BlockStats struct {
 	LateEvents   uint64 `json:"late_events"`   // of these, after a guest that ran was given time
 }
 
-// NetStats count what the rings of all NICs have seen; all are 0 in trap mode. Received
-// (Rx) is what the guest gets.
+// NetStats count what the rings of all NICs have seen; in trap mode, where there are
+// none, only packets and bytes. Received (Rx) is what the guest gets.
 type NetStats struct {
 	RxPackets  uint64 `json:"rx_packets"`
 	RxBytes    uint64 `json:"rx_bytes"`
@@ -186,6 +186,9 @@ func (c *counters) finish(vm *VM, exit Exit, err error) {
 	}
 	s.ExitCode = exitCode(exit, err)
 	s.Block, s.Net = vm.block.stats(), vm.net.stats()
+	if vm.cfg.Mode == hypercall.ModeTrap {
+		s.Net = vm.cables.stats()
+	}
 	s.Memory.Guest = vm.cfg.Memory
 	if vm.cfg.CollectKVMStats {
 		s.KVM = vm.cpu.hw.KernelStats()
