@@ -95,6 +95,7 @@ func interrupted(vector uint64) {
 		pending = 1 << hypercall.EventSignal
 	default:
 		if vector -= vectorPIC + hypercall.NE2000IRQ; vector < hypercall.MaxNICs {
+			notify(FDNet, epollIn)
 			pending = 1 << hypercall.EventNet
 		}
 	}

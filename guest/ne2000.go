@@ -117,9 +117,9 @@ func (c *ne2000) setUp(mac [6]byte) {
 	c.out(nicISR, 0xff)
 	c.out(nicIMR, nicReceived)
 	c.out(nicCommand, nicPage1|0x20|nicStop)
-	for i, b := range mac {
-		c.out(nicPAR+uint16(i), b)
-	}
+	out32(c.base+nicPAR, uint32(mac[0])|uint32(mac[1])<<8|uint32(mac[2])<<16|uint32(mac[3])<<24)
+	c.out(nicPAR+4, mac[4])
+	c.out(nicPAR+5, mac[5])
 	c.out(nicCURR, nicFirstPage)
 	out32(c.base+nicMAR, 0xffff_ffff)
 	out32(c.base+nicMAR+4, 0xffff_ffff)
@@ -135,7 +135,7 @@ func (c *ne2000) remote(command uint8, at, bytes uint16) {
 }
 
 // NICSend sends the frame behind NICHeader bytes of b, which is heap memory. False: the
-// last one has not left; FDNet tells when it has.
+// last one has not left yet.
 func NICSend(n int, b *NICBuffer, length int) bool {
 	c := &ne2000s[n]
 	if c.busy && c.transmits() {
@@ -149,13 +149,21 @@ func NICSend(n int, b *NICBuffer, length int) bool {
 	outWords(c.base+nicData, uintptr(unsafe.Pointer(&b[NICHeader])), words)
 	out32(c.base+nicTPSR, nicSendPage|uint32(length)<<8|nicSent<<24)
 	c.out(nicCommand, nicIdle|nicTransmit)
-	if c.busy = in8(c.base+nicCommand)&nicTransmit != 0; c.busy {
-		c.out(nicIMR, nicReceived|nicSent)
-	}
+	c.busy = in8(c.base+nicCommand)&nicTransmit != 0
 	return true
 }
 
-// transmits is whether a frame is still under way.
+// NICWantRoom has FDNet tell when the frame under way has left; false: it has.
+func NICWantRoom(n int) bool {
+	c := &ne2000s[n]
+	if c.busy {
+		c.out(nicIMR, nicReceived|nicSent)
+	}
+	return c.busy && c.transmits()
+}
+
+// transmits is whether a frame is still under way. If not, the interrupt that tells of
+// it is off: it would hold up those of frames that come.
 func (c *ne2000) transmits() bool {
 	if in8(c.base+nicCommand)&nicTransmit != 0 {
 		return true

@@ -307,11 +307,9 @@ func TestNetConfig(t *testing.T) {
 			t.Errorf("%v, want %s", err, test.want)
 		}
 	}
-	for mode, most := range map[hypercall.Mode]int{hypercall.ModePV: hypercall.MaxNICs, hypercall.ModeTrap: trapNICs} {
-		cfg := Config{Mode: mode, NICs: make([]NIC, most+1)}
-		if err := cfg.checkNICs(); err == nil || !strings.Contains(err.Error(), fmt.Sprint(most)) {
-			t.Error(err)
-		}
+	cfg := Config{NICs: make([]NIC, hypercall.MaxNICs+1)}
+	if err := cfg.checkNICs(); err == nil || !strings.Contains(err.Error(), fmt.Sprint(hypercall.MaxNICs)) {
+		t.Error(err)
 	}
 }
 
