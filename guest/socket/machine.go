@@ -27,6 +27,8 @@ func machineAdapters() (list []adapter) {
 		}
 		if c.Ring != 0 {
 			a.dev = newRingDevice(sys.NetRings(c), sys.NetDoorbell)
+		} else {
+			a.dev = newNE2000(i, c.MAC)
 		}
 		list = append(list, a)
 	}
