@@ -41,7 +41,7 @@ func (fs *FS) Map(fd int, addr uintptr, length uint64, off int64, prot int) Errn
 	}
 	fs.maps.mu.Lock()
 	defer fs.maps.mu.Unlock()
-	m := &mapping{n, addr, off / pageSize, pagesOf(int64(length)), prot, f}
+	m := &mapping{n, addr, off / pageSize, pagesOf(int64(length)), prot, prot&protWrite != 0, f}
 	if e := add(m); e != 0 {
 		return e
 	}
@@ -133,6 +133,7 @@ func (fs *FS) Protect(addr uintptr, length uint64, prot int) (bool, Errno) {
 			return
 		}
 		m.prot = prot
+		m.wrote = m.wrote || prot&protWrite != 0
 		// Only what the file has is mapped.
 		n := min(m.n, m.node.shown()-m.first)
 		if n <= 0 {
@@ -197,7 +198,7 @@ func (s *share) split(addr uintptr) {
 	}
 	m := s.maps[i-1]
 	if k := int64(addr-m.addr) / pageSize; k < m.n {
-		s.maps = slices.Insert(s.maps, i, &mapping{m.node, addr, m.first + k, m.n - k, m.prot, m.file})
+		s.maps = slices.Insert(s.maps, i, &mapping{m.node, addr, m.first + k, m.n - k, m.prot, m.wrote, m.file})
 		m.n = k
 		if s.holds() {
 			m.file.refs.Add(1)

@@ -142,9 +142,10 @@ func (h *treeNode) flushSome(f *file, i, end int64, old []byte) (fail Errno) {
 	return fail
 }
 
-// flushMapping is flush for one mapping, when it can have been written to.
+// flushMapping is flush for one mapping, when it can have been written to: it reads
+// all of it, which is much where a database maps its file to be read, and syncs often.
 func (h *treeNode) flushMapping(m *mapping) {
-	if !m.file.writable() || m.file.appends {
+	if !m.wrote || m.file.appends {
 		return
 	}
 	if e := h.flush(m.file, m.first, m.first+m.n); e != 0 {

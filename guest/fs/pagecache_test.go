@@ -54,6 +54,36 @@ func TestKeptFlush(t *testing.T) {
 	}
 }
 
+// TestKeptOnlyRead: a mapping that was never writable costs a sync nothing, whatever
+// its descriptor may; one that was is flushed, though it is not any more.
+func TestKeptOnlyRead(t *testing.T) {
+	s, pages := newKeptShare(t)
+	fd := s.open("/s/f", O_RDWR)
+	ok(t, s.Ftruncate(fd, 4*pageSize))
+	addr, mem := pages.reserve(4)
+	ok(t, s.Map(fd, addr, 4*pageSize, 0, protRead))
+	protect := func(prot int) {
+		if found, e := s.Protect(addr+pageSize, 2*pageSize, prot); !found || e != 0 {
+			t.Fatalf("protect: %v, %v", found, e)
+		}
+	}
+	s.Pwrite(fd, []byte("called"), 0)
+	s.rw.asked()
+	ok(t, s.Fsync(fd, false))
+	if n := s.rw.asked()["read"]; n != 0 {
+		t.Errorf("a mapping to be read was read %d times for a sync", n)
+	}
+	protect(protRead | protWrite)
+	copy(mem[2*pageSize:], "mapped")
+	protect(protRead)
+	ok(t, s.Fsync(fd, false))
+	if b := s.onHost("f"); string(b[:6]) != "called" || string(b[2*pageSize:][:6]) != "mapped" {
+		t.Errorf("the host has %q and %q", b[:6], b[2*pageSize:][:6])
+	}
+	s.Unmap(addr, 4*pageSize)
+	ok(t, s.Close(fd))
+}
+
 // TestKeptClosed: a mapping stays whole when its descriptor is closed and its file
 // removed.
 func TestKeptClosed(t *testing.T) {

@@ -38,6 +38,7 @@ type mapping struct {
 	first int64 // page of the file at addr
 	n     int64 // pages
 	prot  int
+	wrote bool  // it can have been written to: it is writable, or was
 	file  *file // as it was opened, for its name; it may be closed
 }
 
