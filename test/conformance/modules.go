@@ -20,7 +20,7 @@ type module struct {
 	onDisk             bool     // temporary files are in a folder of the host's
 	packages           []string // patterns
 	without            []string // packages, from the module's root
-	skip               []string // tests
+	skip               []string // tests, of all packages or as PACKAGE:TEST of one
 }
 
 func parseModules(text string) (list []module, err error) {
@@ -30,7 +30,7 @@ func parseModules(text string) (list []module, err error) {
 			continue
 		}
 		if len(f) < 3 || !strings.HasPrefix(f[2], "h1:") {
-			return nil, fmt.Errorf("modules.txt: %q: want MODULE VERSION SUM [disk] [PACKAGES] [-PACKAGE|-TEST]", line)
+			return nil, fmt.Errorf("modules.txt: %q: want MODULE VERSION SUM [disk] [PACKAGES] [-PACKAGE|-TEST|-PACKAGE:TEST]", line)
 		}
 		m := module{path: f[0], version: f[1], sum: f[2]}
 		for _, word := range f[3:] {
@@ -49,7 +49,7 @@ func (m *module) word(s string) {
 	switch name, left := strings.CutPrefix(s, "-"); {
 	case s == "disk":
 		m.onDisk = true
-	case left && strings.HasPrefix(name, "Test"):
+	case left && (strings.HasPrefix(name, "Test") || strings.Contains(name, ":")):
 		m.skip = append(m.skip, name)
 	case left:
 		m.without = append(m.without, name)
@@ -89,19 +89,33 @@ func moduleUnits(ctx context.Context, l *lab) (units []unit, err error) {
 			if slices.Contains(m.without, strings.TrimPrefix(pkg, m.path+"/")) {
 				continue
 			}
-			units = append(units, l.testUnit("modules", m.path, pkg, dir, m.inputs(), ways{env, m.skip}))
+			units = append(units, l.testUnit("modules", m.path, pkg, dir, m.inputs(pkg), ways{env, m.skipped(pkg)}))
 		}
 	}
 	return units, nil
 }
 
-// inputs is what a module's results depend on.
-func (m module) inputs() string {
+// skipped are the tests of a package that are not run.
+func (m module) skipped(pkg string) (tests []string) {
+	for _, name := range m.skip {
+		in, test, ofOne := strings.Cut(name, ":")
+		switch {
+		case !ofOne:
+			tests = append(tests, name)
+		case pkg == m.path+"/"+in:
+			tests = append(tests, test)
+		}
+	}
+	return tests
+}
+
+// inputs is what a package's results depend on.
+func (m module) inputs(pkg string) string {
 	s := m.name() + " " + m.sum
 	if m.onDisk {
 		s += " on disk"
 	}
-	for _, name := range m.skip {
+	for _, name := range m.skipped(pkg) {
 		s += " without " + name
 	}
 	return s

@@ -25,7 +25,7 @@ func TestModulesFile(t *testing.T) {
 
 // Not every word is a package.
 func TestModuleWords(t *testing.T) {
-	list, err := parseModules("a v1 h1:x disk -internal/lint -TestX\nb v1 h1:x disk ./p ./q\nc v1 h1:x ./p\n")
+	list, err := parseModules("a v1 h1:x disk -internal/lint -TestX -q:TestY\nb v1 h1:x disk ./p ./q\nc v1 h1:x ./p\n")
 	if err != nil || len(list) != 3 {
 		t.Fatalf("got %v, %v", list, err)
 	}
@@ -41,8 +41,16 @@ func TestModuleWords(t *testing.T) {
 			t.Errorf("%s: got %q, %q, %v, want %q, %q", list[i].path, packages, got, err, want.packages, want.tmp)
 		}
 	}
-	if got := strings.Join(slices.Concat(list[0].without, list[0].skip), " "); got != "internal/lint TestX" {
+	if got := strings.Join(slices.Concat(list[0].without, list[0].skip), " "); got != "internal/lint TestX q:TestY" {
 		t.Errorf("without: got %q", got)
+	}
+	for pkg, want := range map[string]string{"a": "TestX", "a/p": "TestX", "a/q": "TestX TestY"} {
+		if got := strings.Join(list[0].skipped(pkg), " "); got != want {
+			t.Errorf("skipped in %s: got %q, want %q", pkg, got, want)
+		}
+	}
+	if list[0].inputs("a") != list[0].inputs("a/p") || list[0].inputs("a") == list[0].inputs("a/q") {
+		t.Errorf("inputs: %q, %q, %q", list[0].inputs("a"), list[0].inputs("a/p"), list[0].inputs("a/q"))
 	}
 	if _, err := os.Stat(filepath.Join(l.out, "tmp")); err != nil {
 		t.Error(err)
