@@ -9,7 +9,7 @@ IMAGE      ?= hello
 ARGS       ?=
 
 # Modules of their own, beside the root's.
-MODULES    := images test/e2e/programs test/e2e/tested
+MODULES    := images cmd/pvrun-net test/e2e/programs test/e2e/tested
 STATIC     := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # The race detector needs cgo, and so a C compiler.
 RACE       := $(shell command -v cc >/dev/null 2>&1 && echo -race)
@@ -20,8 +20,9 @@ KVMREPORT  := $(CURDIR)/out/kvm-report.txt
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## out/pvrun
+build: ## out/pvrun and out/pvrun-net
 	CGO_ENABLED=0 $(GO) build -trimpath -o out/pvrun ./cmd/pvrun
+	CGO_ENABLED=0 $(GO) build -C cmd/pvrun-net -trimpath -o ../../out/pvrun-net .
 
 images: build ## out/NAME.img for each program of images/
 	@set -e; for main in images/*/main.go; do \
@@ -96,6 +97,7 @@ lint: ## staticcheck finds nothing
 	$(GO) run $(STATIC) -checks inherit,-U1000 ./...
 	$(GO) run $(STATIC) $$($(GO) list ./... | grep -v -e /pvrun/guest -e /hv/kvm -e /test/bench)
 	cd images && $(GO) run $(STATIC) ./...
+	cd cmd/pvrun-net && $(GO) run $(STATIC) ./...
 
 golden: ## write the golden files anew; look at the difference before you commit it
 	$(GO) test -count=1 ./cmd/pvrun ./hypercall ./internal/compare ./test/conformance ./test/e2e -update

@@ -255,6 +255,7 @@ func TestDirectDependencies(t *testing.T) {
 		"github.com/spf13/cobra",
 		"github.com/spf13/pflag", // of cobra's commands
 		"github.com/u-root/u-root",
+		"github.com/vishvananda/netlink", // TAPs and bridges
 		"golang.org/x/arch",
 		"golang.org/x/sync",
 		"golang.org/x/sys",

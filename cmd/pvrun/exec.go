@@ -66,6 +66,8 @@ func (x *execRun) addFlags(cmd *cobra.Command, writable string) {
 	f.Var(&x.mode, "mode", modeUsage)
 	f.VarP(&x.memory, "memory", "m", "`SIZE` of a machine's memory")
 	x.storage.addFlags(f, "")
+	x.network.addFlags(f, "", "none")
+	x.network.any = true
 	f.BoolVar(&x.writable, "writable", false, writable)
 }
 
@@ -103,7 +105,7 @@ func (x *execRun) run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer a.close()
-	err = x.start(ctx, cfg)
+	err = x.startConnected(ctx, cfg)
 	if more := out.deliver(); err == nil {
 		err = more
 	}

@@ -38,6 +38,7 @@ type runFlags struct {
 	memory  sizeValue
 	rootfs  string
 	storage storage
+	network netFlags
 	dir     string
 	timeout time.Duration
 	stats   string
@@ -65,6 +66,7 @@ func newRun(s streams) *cobra.Command {
 	f.VarP(&r.memory, "memory", "m", "`SIZE` of the machine's memory")
 	f.StringVar(&r.rootfs, "rootfs", "", "use `DIR` as root file system in place of the image's own")
 	r.storage.addFlags(f, "v")
+	r.network.addFlags(f, "p", "user")
 	f.StringVarP(&r.dir, "workdir", "w", "/", "`DIR` in the guest that the program starts in; made if it is missing")
 	f.DurationVar(&r.timeout, "timeout", 0, "end the machine after `DURATION` such as 10s")
 	f.StringVar(&r.stats, "stats", "", "write what was counted and timed to `FILE` as JSON; - for a table on stderr")
@@ -108,7 +110,17 @@ func (r *runFlags) run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer a.close()
-	return r.start(ctx, cfg)
+	return r.startConnected(ctx, cfg)
+}
+
+// startConnected runs the machine on its network.
+func (r *runFlags) startConnected(ctx context.Context, cfg hv.Config) error {
+	err := r.network.attach(&cfg, func(err error) { fmt.Fprintln(r.err, "pvrun:", err) })
+	if err != nil {
+		return err
+	}
+	err = r.start(ctx, cfg)
+	return firstError(err, r.network.close())
 }
 
 // config is the machine that the flags describe.

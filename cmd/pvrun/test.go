@@ -131,6 +131,10 @@ func execFlags(own []string) ([]string, error) {
 		return nil, err
 	}
 	list = append(list, kept...)
+	if kept, err = x.network.words(filepath.Abs); err != nil {
+		return nil, err
+	}
+	list = append(list, kept...)
 	if x.writable {
 		list = append(list, "--writable")
 	}
