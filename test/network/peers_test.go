@@ -29,7 +29,7 @@ func TestProxy(t *testing.T) {
 	}
 	address := freePort(t)
 	_, port, _ := net.SplitHostPort(address)
-	start(t, "", []string{"--net", network, "-p", port + ":8080"}, "proxy", "http://a:8080", "http://b:8080")
+	start(t, "", []string{"--net", network, "-p", port + ":8080"}, "proxy", "http://a:8080", "http://b:8080").says(t, "listening")
 	c, count := browser(t, ""), map[string]int{}
 	for range 20 {
 		count[get(t, c, "http://"+address+"/")]++
