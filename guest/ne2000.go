@@ -163,12 +163,14 @@ func NICWantRoom(n int) bool {
 }
 
 // transmits is whether a frame is still under way. If not, the interrupt that tells of
-// it is off: it would hold up those of frames that come.
+// it ends. The line is taken down for that: a frame that came while it was up has not
+// raised it, and the interrupt controller only hears it rise.
 func (c *ne2000) transmits() bool {
 	if in8(c.base+nicCommand)&nicTransmit != 0 {
 		return true
 	}
 	c.busy = false
+	c.out(nicIMR, 0)
 	c.out(nicIMR, nicReceived)
 	return false
 }
