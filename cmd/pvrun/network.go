@@ -104,12 +104,12 @@ func (n *netFlags) attach(cfg *hv.Config, warn func(error)) error {
 	if err != nil || c.Kind == network.None {
 		return err
 	}
-	c.Gone = warn
+	c.Gone, c.Plain = warn, cfg.Mode != hypercall.ModePV
 	if n.link, err = network.Open(c); err != nil {
 		return err
 	}
 	card := hv.NIC{
-		Link: nic.Link{FD: n.link.FD, Offload: n.link.Offload && cfg.Mode == hypercall.ModePV},
+		Link: nic.Link{FD: n.link.FD, Offload: n.link.Offload},
 		MTU:  n.link.MTU, MAC: n.link.MAC, DHCP: n.link.DHCP,
 		Address: n.link.Address, Gateway: n.link.Gateway, DNS: n.link.DNS, Search: n.link.Search,
 		Rate: int64(n.rate),

@@ -82,6 +82,7 @@ type Config struct {
 	MAC     [6]byte
 	MTU     int // 0: the network's own
 	Ports   []Port
+	Plain   bool // the machine wants whole frames, with their checksums
 
 	// For TAP and Bridge. Without Address the machine asks by DHCP.
 	Address netip.Prefix

@@ -31,7 +31,7 @@ type tap struct {
 // openTAP opens a TAP, or makes one. The host's side of one that is made gets the
 // gateway's address, if that is one of the machine's own network.
 func openTAP(c Config) (*Link, error) {
-	t, err := newTAP(c.Name)
+	t, err := newTAP(c.Name, c.Plain)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func openBridge(c Config) (*Link, error) {
 	if bridge.Type() != "bridge" {
 		return nil, fmt.Errorf("bridge %s: it is a %s, and no bridge", c.Name, bridge.Type())
 	}
-	t, err := newTAP("pvrun%d")
+	t, err := newTAP("pvrun%d", c.Plain)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func openBridge(c Config) (*Link, error) {
 }
 
 // newTAP opens a TAP; %d in a name is for the first number that is free.
-func newTAP(name string) (*tap, error) {
+func newTAP(name string, plain bool) (*tap, error) {
 	_, err := netlink.LinkByName(name)
 	t := &tap{name: name, made: err != nil}
 	t.fd, err = unix.Open(tunDevice, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -72,7 +72,7 @@ func newTAP(name string) (*tap, error) {
 		return nil, fmt.Errorf("TAP %s: open %s: %w%s", name, tunDevice, err, tunHint(err))
 	}
 	if err = t.attach(); err == nil {
-		err = t.configure()
+		err = t.configure(plain)
 	}
 	if err != nil {
 		unix.Close(t.fd)
@@ -122,11 +122,15 @@ func (t *tap) attach() error {
 }
 
 // configure has the kernel leave checksums, and the cutting of long segments, to
-// whoever needs it.
-func (t *tap) configure() error {
+// whoever needs it, but for plain frames.
+func (t *tap) configure(plain bool) error {
+	offload := unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6
+	if plain {
+		offload = 0
+	}
 	err := unix.IoctlSetPointerInt(t.fd, unix.TUNSETVNETHDRSZ, vnetHeader)
 	if err == nil {
-		err = unix.IoctlSetInt(t.fd, unix.TUNSETOFFLOAD, unix.TUN_F_CSUM|unix.TUN_F_TSO4|unix.TUN_F_TSO6)
+		err = unix.IoctlSetInt(t.fd, unix.TUNSETOFFLOAD, offload)
 	}
 	if err == nil {
 		t.link, err = netlink.LinkByName(t.name)
@@ -173,7 +177,7 @@ func (t *tap) finish(c Config, err error) (*Link, error) {
 
 // describe is what the machine gets to know.
 func (t *tap) describe(c Config) (*Link, error) {
-	l := &Link{FD: t.fd, Offload: true, MAC: c.MAC, MTU: c.MTU, DHCP: !c.Address.IsValid(), close: func() { unix.Close(t.fd) }}
+	l := &Link{FD: t.fd, Offload: !c.Plain, MAC: c.MAC, MTU: c.MTU, DHCP: !c.Address.IsValid(), close: func() { unix.Close(t.fd) }}
 	if l.MTU == 0 {
 		l.MTU = t.link.Attrs().MTU
 	}

@@ -92,6 +92,17 @@ func TestHTTP(t *testing.T) {
 	})
 }
 
+// The same in trap mode, over an NE2000, with frames that wait for the wire.
+func TestTrapHTTP(t *testing.T) {
+	eachNetwork(t, func(t *testing.T, network string) {
+		s := httpd(t, network, "--mode", "trap", "--name", "web", "--net-rate", "2m")
+		if got := get(t, s.httpClient, "http://"+s.http+"/"); got != "hello from web\n" {
+			t.Errorf("got %q", got)
+		}
+		streams(t, s, 1<<20)
+	})
+}
+
 // streams sends n bytes each way and looks at every one.
 func streams(t *testing.T, s *server, n int) {
 	t.Helper()
