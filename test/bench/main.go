@@ -3,7 +3,8 @@
 // format. Absolute times drift with the machine; the ratios ("x-native") are
 // what to look at.
 //
-// Then databases on a folder of the host's, disks, with all CPUs and with one, the
+// Then databases on a folder of the host's, disks, with all CPUs and with one, web
+// servers on networks, the
 // standard library's own benchmarks, compared by benchstat, and the
 // modes of a machine, by pvrun compare.
 //
@@ -66,6 +67,9 @@ func run(n int, only, keep string) error {
 	if err := s.runDisks(pattern); err != nil {
 		return err
 	}
+	if err := s.runNetworks(pattern); err != nil {
+		return err
+	}
 	if err := s.runPackages(pattern, keep); err != nil || !pattern.MatchString("compare") {
 		return err
 	}
@@ -126,6 +130,7 @@ func (s *suite) path(name string) string { return filepath.Join(s.dir, name) }
 func (s *suite) build() error {
 	steps := [][]string{
 		{"go", "build", "-o", s.path("pvrun"), "./cmd/pvrun"},
+		{"go", "build", "-C", "cmd/pvrun-net", "-o", s.path("pvrun-net"), "."},
 		{"go", "build", "-trimpath", "-o", s.path("work"), "./test/bench/work"},
 		{"go", "build", "-C", "images", "-trimpath", "-o", s.path("hello"), "./hello"},
 		{s.path("pvrun"), "build", "-o", s.path("work.img"), "./test/bench/work"},
