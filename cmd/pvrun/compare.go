@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pvrun/pvrun/internal/compare"
+	"github.com/pvrun/pvrun/internal/network"
 )
 
 const compareHelp = `Run workloads in each mode of a machine and compare what an operation takes:
@@ -22,7 +23,7 @@ allows, time, and CPU time of host and guest.
 
 The workloads are
   %s
-where 'paging' and 'blk' name all that begin so. With IMAGE, a file or a package as for
+where 'paging', 'blk' and 'net' name all that begin so. 'net' needs pvrun-net. With IMAGE, a file or a package as for
 pvrun run, that alone is run, and a whole run is the operation; arguments of
 its own that begin with a dash come after --.
 
@@ -34,6 +35,7 @@ they took. Progress goes to stderr; -o html is a page with charts in one file,
 type compareFlags struct {
 	streams
 	workloads listValue
+	all       bool // the command line chooses none
 	modes     listValue
 	runs      int
 	memory    sizeValue
@@ -118,8 +120,7 @@ func (o *compareFormat) Set(s string) error {
 
 // check finds what is wrong with the command line, and completes it.
 func (c *compareFlags) check(args []string) error {
-	chosen := c.workloads != nil
-	if !chosen {
+	if c.all = c.workloads == nil; c.all {
 		c.workloads = compare.Names()
 	}
 	if c.modes == nil {
@@ -130,7 +131,7 @@ func (c *compareFlags) check(args []string) error {
 		return fmt.Errorf("--runs %d: must be from 1 to 1000", c.runs)
 	case c.timeout <= 0:
 		return fmt.Errorf("--timeout %v: must be more than 0", c.timeout)
-	case chosen && len(args) > 0:
+	case !c.all && len(args) > 0:
 		return fmt.Errorf("--workloads and %s: an image is a workload of its own, name one or the other", args[0])
 	}
 	for _, mode := range c.modes {
@@ -142,6 +143,16 @@ func (c *compareFlags) check(args []string) error {
 		return fmt.Errorf("--workloads: %w", err)
 	}
 	return nil
+}
+
+// withoutNet leaves out what needs a network where there can be none.
+func (c *compareFlags) withoutNet(list []compare.Workload) []compare.Workload {
+	_, err := network.Helper()
+	if !c.all || err == nil {
+		return list
+	}
+	fmt.Fprintf(c.err, "the net workloads are left out: %v\n", err)
+	return slices.DeleteFunc(list, func(w compare.Workload) bool { return w.Net })
 }
 
 func (c *compareFlags) compare(ctx context.Context, args []string) error {
@@ -222,6 +233,7 @@ func (c *compareFlags) find(ctx context.Context, cfg *compare.Config, args []str
 	if cfg.Workloads, err = compare.Select(c.workloads); err != nil {
 		return err
 	}
+	cfg.Workloads = c.withoutNet(cfg.Workloads)
 	fmt.Fprint(c.err, "building the workloads ")
 	begun := time.Now()
 	cfg.Images, err = compare.Build(ctx, cfg.Workloads, dir, c.err)

@@ -25,6 +25,7 @@ type Job struct {
 	Args        []string // the program's
 	Counts      bool     // the program tells its operations and their time
 	Disk        int64    // bytes of the machine's disk; 0: none
+	Net         bool     // a user network, and a peer whose address is the last argument
 }
 
 // Sample is what one run did.
@@ -66,7 +67,16 @@ func (c Command) Run(ctx context.Context, j Job) (s Sample, err error) {
 		}
 		args = append(args, "--disk", disk)
 	}
-	cmd := exec.CommandContext(ctx, c.Pvrun, append(append(args, j.Image), j.Args...)...)
+	words := append([]string{j.Image}, j.Args...)
+	if j.Net {
+		p, err := newPeer()
+		if err != nil {
+			return s, err
+		}
+		defer p.Close()
+		args, words = append(args, "--net", "user"), append(words, p.address())
+	}
+	cmd := exec.CommandContext(ctx, c.Pvrun, append(args, words...)...)
 	cmd.WaitDelay = time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var stderr bytes.Buffer

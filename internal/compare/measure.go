@@ -59,7 +59,7 @@ func (cfg *Config) measure(ctx context.Context, w Workload) (measured, error) {
 }
 
 func (cfg *Config) pair(ctx context.Context, w Workload, mode string) (p pair, err error) {
-	j := Job{Image: cfg.Images[w.Program], Mode: mode, Args: w.Args, Disk: w.Disk}
+	j := Job{Image: cfg.Images[w.Program], Mode: mode, Args: w.Args, Disk: w.Disk, Net: w.Net}
 	if w.Ops == 0 {
 		p.with, err = cfg.Runner.Run(ctx, j)
 		p.with.Ops, p.with.NS = 1, p.with.Stats.TimeNS.Total

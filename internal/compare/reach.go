@@ -37,7 +37,8 @@ func (r *Report) Reach() []Goal {
 			ratio = new(Ratios)
 		}
 		switch w.Name {
-		case "paging-4k", "paging-2m", "console", "exceptions", "blk-read-4k", "blk-write-4k", "blk-read-1m", "blk-write-1m":
+		case "paging-4k", "paging-2m", "console", "exceptions", "blk-read-4k", "blk-write-4k", "blk-read-1m", "blk-write-1m",
+			"net-request", "net-in", "net-out":
 			goals = append(goals, fewer(w.Name, ratio)...)
 			goals = append(goals, atLeast(w.Name+": time of trap/pv", ratio.NS, wantTime))
 		case "blk-read-4k-32", "blk-write-4k-32":

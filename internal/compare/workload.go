@@ -26,6 +26,7 @@ type Workload struct {
 	// the run itself is the operation, and the program gets only Args.
 	Ops    int
 	Disk   int64            // bytes of a scratch disk; 0: none
+	Net    bool             // a user network, and a peer whose address is the last argument
 	Fewest map[string]Bound // by mode
 }
 
@@ -114,7 +115,7 @@ func Workloads() []Workload {
 				Trap: {2, "the fault, MOV from CR2 for its address; through a trap gate interrupts stay on, and the handler returns by a jump"},
 			},
 		},
-	}, blockWorkloads()...)
+	}, append(blockWorkloads(), networkWorkloads()...)...)
 }
 
 // Image is the workload of running an image of the user's.
