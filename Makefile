@@ -39,6 +39,7 @@ test: vet ## all tests; says at the end whether KVM was tested
 	@status=0; \
 	echo "$(GO) test $(RACE) ./..."; \
 	PVRUN_KVM_REPORT=$(KVMREPORT) $(GO) test -count=1 -timeout 15m $(RACE) ./... || status=$$?; \
+	(cd cmd/pvrun-net && $(GO) test -count=1 -timeout 5m $(RACE) ./...) || status=$$?; \
 	echo; \
 	if grep -q '^KVM NOT TESTED' $(KVMREPORT) 2>/dev/null || ! grep -q '^KVM tested' $(KVMREPORT) 2>/dev/null; then \
 		echo '*** KVM NOT TESTED: no machine was run ***'; cat $(KVMREPORT) 2>/dev/null; \
