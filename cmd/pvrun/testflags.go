@@ -22,7 +22,11 @@ type testArgs struct {
 }
 
 // ownFlags are pvrun's among the flags of go test; true for those with a value.
-var ownFlags = map[string]bool{"memory": true, "m": true, "mode": true, "volume": true, "disk": true, "rootfs-disk": true, "writable": false}
+var ownFlags = map[string]bool{
+	"memory": true, "m": true, "mode": true, "volume": true, "disk": true, "rootfs-disk": true, "writable": false,
+	"net": true, "publish": true, "name": true, "ip": true, "gateway": true, "dns": true, "mac": true, "mtu": true,
+	"net-rate": true, "pcap": true,
+}
 
 // refused are flags of go test that cannot work here, and why.
 var refused = map[string]string{

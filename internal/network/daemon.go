@@ -78,7 +78,7 @@ func startHelper(file *os.File, args ...string) error {
 	cmd.ExtraFiles = []*os.File{file}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start %s: %w", path, errors.Unwrap(err))
+		return fmt.Errorf("start pvrun-net: %w", err)
 	}
 	go cmd.Wait() // or it would stay as a zombie if it ends first
 	return nil
