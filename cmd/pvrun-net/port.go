@@ -24,9 +24,10 @@ type port struct {
 	dropped atomic.Uint64
 
 	mu     sync.Mutex
-	queue  [][]byte // frames behind their headers
-	queued int      // bytes
-	wake   chan struct{}
+	queue  [][]byte      // frames behind their headers
+	queued int           // bytes
+	wake   chan struct{} // there is something in queue
+	end    chan struct{} // closed with the port
 }
 
 func newPort(frames *os.File, mtu int) (*port, error) {
@@ -40,7 +41,7 @@ func newPort(frames *os.File, mtu int) (*port, error) {
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, room) != nil {
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, room)
 	}
-	p := &port{file: os.NewFile(uintptr(fd), "frames"), mtu: mtu, wake: make(chan struct{}, 1)}
+	p := &port{file: os.NewFile(uintptr(fd), "frames"), mtu: mtu, wake: make(chan struct{}, 1), end: make(chan struct{})}
 	if p.raw, err = p.file.SyscallConn(); err != nil {
 		p.file.Close()
 		return nil, err
@@ -91,7 +92,12 @@ func (p *port) write(parts [][]byte) (done bool) {
 
 // drain sends what is queued, as the machine takes it.
 func (p *port) drain() {
-	for range p.wake {
+	for {
+		select {
+		case <-p.wake:
+		case <-p.end:
+			return
+		}
 		p.raw.Write(func(uintptr) (empty bool) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -146,6 +152,5 @@ func (p *port) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.queue = nil
-	close(p.wake)
-	p.wake = nil // of a closed port nothing is sent
+	close(p.end)
 }

@@ -17,8 +17,8 @@ import (
 const (
 	// maxDials bounds connections of a network that are being made, maxMachineDials
 	// those that one machine asks for, and maxConns the connections of a machine.
-	maxDials        = 1024
-	maxMachineDials = 256
+	maxDials        = 4096
+	maxMachineDials = 1024
 	maxConns        = 8192
 	dialPatience    = 30 * time.Second
 
@@ -40,22 +40,29 @@ type connSet struct {
 	all    map[*conn]struct{}
 	dials  int
 	closed bool
+	room   sync.Cond // there may be room for one more, or it is closed
 	end    context.Context // done when the machine leaves
 	cancel context.CancelFunc
 	busy   sync.WaitGroup
 }
 
 func (s *connSet) init() {
-	s.all = map[*conn]struct{}{}
+	s.all, s.room.L = map[*conn]struct{}{}, &s.mu
 	s.end, s.cancel = context.WithCancel(context.Background())
 }
 
-// dial counts one more connection to be made, if there may be; done says that it is
-// made, or is not.
-func (s *connSet) dial() (done func(), ok bool) {
+// dial counts one more connection to be made, if there may be, or when there may be;
+// done says that it is made, or is not.
+func (s *connSet) dial(wait bool) (done func(), ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.dials >= maxMachineDials || s.dials+len(s.all) >= maxConns {
+	for !s.closed && (s.dials >= maxMachineDials || s.dials+len(s.all) >= maxConns) {
+		if !wait {
+			return nil, false
+		}
+		s.room.Wait()
+	}
+	if s.closed {
 		return nil, false
 	}
 	s.dials++
@@ -64,6 +71,7 @@ func (s *connSet) dial() (done func(), ok bool) {
 		s.mu.Lock()
 		s.dials--
 		s.mu.Unlock()
+		s.room.Signal()
 		s.busy.Done()
 	}, true
 }
@@ -87,12 +95,14 @@ func (s *connSet) remove(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.all, c)
+	s.room.Signal()
 }
 
 // close ends all and waits for that.
 func (s *connSet) close() {
 	s.mu.Lock()
 	s.closed = true
+	s.room.Broadcast()
 	s.cancel()
 	for c := range s.all {
 		c.abort()
@@ -110,7 +120,7 @@ func (n *network) forwardTCP(r *tcp.ForwarderRequest) {
 		r.Complete(true)
 		return
 	}
-	done, ok := m.conns.dial()
+	done, ok := m.conns.dial(false)
 	if !ok {
 		r.Complete(true)
 		return
@@ -134,9 +144,10 @@ func (n *network) forwardTCP(r *tcp.ForwarderRequest) {
 	m.connect(out, ep, queue)
 }
 
-// accept connects the host's side of an exposed port to the machine's.
+// accept connects the host's side of an exposed port to the machine's. When the
+// machine has as many connections as it may, the next wait.
 func (m *machine) accept(in *net.TCPConn, port uint16) {
-	done, ok := m.conns.dial()
+	done, ok := m.conns.dial(true)
 	if !ok {
 		in.SetLinger(0)
 		in.Close()
