@@ -40,7 +40,7 @@ type connSet struct {
 	all    map[*conn]struct{}
 	dials  int
 	closed bool
-	room   sync.Cond // there may be room for one more, or it is closed
+	room   sync.Cond       // there may be room for one more, or it is closed
 	end    context.Context // done when the machine leaves
 	cancel context.CancelFunc
 	busy   sync.WaitGroup
