@@ -133,6 +133,7 @@ type Link struct {
 	Ports []Port
 
 	close func()
+	once  sync.Once
 }
 
 // Open connects a machine. Ports of the host's are bound when it returns.
@@ -157,7 +158,7 @@ func Open(c Config) (*Link, error) {
 }
 
 // Close leaves the network. The machine has ended, or has another link.
-func (l *Link) Close() { l.close() }
+func (l *Link) Close() { l.once.Do(l.close) }
 
 // randomMAC makes an address that is locally administered and one machine's
 // (IEEE 802, 8.4).
