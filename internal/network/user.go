@@ -61,6 +61,9 @@ const (
 	leavePatience = 500 * time.Millisecond
 )
 
+// plainMTU is what a machine takes that takes only what an Ethernet does.
+const plainMTU = 1500
+
 // member is a machine's connection to pvrun-net.
 type member struct {
 	control *net.UnixConn
@@ -72,6 +75,9 @@ type member struct {
 
 // openUser joins a network of pvrun-net's.
 func openUser(c Config) (*Link, error) {
+	if c.Plain && c.MTU == 0 {
+		c.MTU = plainMTU
+	}
 	ports := slices.Clone(c.Ports)
 	files, err := bindAll(ports)
 	if err != nil {

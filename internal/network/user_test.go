@@ -45,17 +45,25 @@ func testMain(m *testing.M) int {
 	return m.Run()
 }
 
-// child joins a network of its own, with a port, says so, and waits to be killed.
+// child joins a network, with a port where it can, says so, and waits to be killed.
 func child() int {
 	target, err := ParseTarget(os.Args[1])
 	if err != nil {
 		panic(err)
 	}
-	l, err := Open(Config{Target: target, Ports: []Port{{Host: netip.MustParseAddrPort("127.0.0.1:0"), Guest: 80}}})
+	c := Config{Target: target}
+	if target.Kind == User {
+		c.Ports = []Port{{Host: netip.MustParseAddrPort("127.0.0.1:0"), Guest: 80}}
+	}
+	l, err := Open(c)
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println(l.Ports[0].Host)
+	if target.Kind == User {
+		fmt.Println(l.Ports[0].Host)
+	} else {
+		fmt.Println("open")
+	}
 	time.Sleep(time.Minute)
 	return 0
 }
