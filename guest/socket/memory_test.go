@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/pvrun/pvrun/guest/fs"
 )
 
 func heap() int {
@@ -47,5 +49,32 @@ func TestConnectionMemory(t *testing.T) {
 	time.Sleep(timeWait + time.Second)
 	if left := heap() - before; left > 20<<20 { // one that leaks a connection takes 60
 		t.Errorf("%d bytes are left of %d connections", left, 10*count)
+	}
+}
+
+// TestStreamAllocations: what goes through a connection needs no new memory.
+func TestStreamAllocations(t *testing.T) {
+	n := newLoopback(t)
+	l := listening(t, n, "127.0.0.1:0")
+	a := open4(t, n, inetStream)
+	if e := a.connect(l.local()); e != 0 {
+		t.Fatalf("connect: errno %d", e)
+	}
+	b := l.accept()
+	m := fs.Message{Data: [][]byte{make([]byte, 128)}}
+	each := testing.AllocsPerRun(1000, func() {
+		if _, e := a.Send(&m, 0); e != 0 {
+			t.Fatalf("send: errno %d", e)
+		}
+		_, e := b.Receive(&m, 0)
+		for ; e == fs.EAGAIN; _, e = b.Receive(&m, 0) {
+			runtime.Gosched() // to wait takes memory
+		}
+		if e != 0 {
+			t.Fatalf("receive: errno %d", e)
+		}
+	})
+	if each > 0 {
+		t.Errorf("%v allocations to send and receive", each)
 	}
 }

@@ -132,7 +132,8 @@ func must(err tcpip.Error) {
 }
 
 func (n *network) addLoopback() {
-	must(n.stack.CreateNICWithOptions(loopbackNIC, loopback.New(), stack.NICOptions{Name: "lo"}))
+	lo := loopback.New()
+	must(n.stack.CreateNICWithOptions(loopbackNIC, lo, stack.NICOptions{Name: "lo", QDisc: directly{lo}}))
 	n.addAddress(loopbackNIC, netip.MustParsePrefix("127.0.0.1/8"))
 	n.addAddress(loopbackNIC, netip.MustParsePrefix("::1/128"))
 }
@@ -144,7 +145,7 @@ func (n *network) add(a *adapter, id tcpip.NICID) {
 	}
 	c := newNIC(a, id)
 	name := "eth" + string(rune('0'+id-loopbackNIC-1))
-	if n.stack.CreateNICWithOptions(id, c, stack.NICOptions{Name: name}) != nil {
+	if n.stack.CreateNICWithOptions(id, c, stack.NICOptions{Name: name, QDisc: directly{c}}) != nil {
 		return
 	}
 	n.nics = append(n.nics, c)
