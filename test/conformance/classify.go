@@ -10,26 +10,26 @@ import (
 type capability string
 
 const (
-	needsExec    capability = "exec"
-	needsNetwork capability = "network"
-	unexplained  capability = "unexplained"
+	needsExec   capability = "exec"
+	unexplained capability = "unexplained"
 )
 
 // capabilities are those that exclusions.txt may name, with what they mean.
 var capabilities = map[capability]string{
-	needsExec:    "starts another process",
-	needsNetwork: "opens a socket",
-	"cpus":       "more than one CPU, or threads that run at the same time",
-	"cgo":        "C code",
-	"files":      "a file, device or file system of the host that the machine does not have",
-	"proc":       "/proc or /sys",
-	"memory":     "more memory than the machine was given",
-	"syscall":    "a system call that the guest does not have",
-	"signal":     "a signal from outside, a job control signal or a crash dump by one",
-	"user":       "users and groups of the host",
-	"terminal":   "a terminal",
-	"time":       "the machine to be as fast as the host",
-	"bug":        "nothing: this is a bug of pvrun",
+	needsExec:  "starts another process",
+	"network":  "the host's network, or a protocol that the machine's does not have",
+	"heap":     "a kernel that allocates nothing in the program's heap",
+	"cpus":     "more than one CPU, or threads that run at the same time",
+	"cgo":      "C code",
+	"files":    "a file, device or file system of the host that the machine does not have",
+	"proc":     "/proc or /sys",
+	"memory":   "more memory than the machine was given",
+	"syscall":  "a system call that the guest does not have",
+	"signal":   "a signal from outside, a job control signal or a crash dump by one",
+	"user":     "users and groups of the host",
+	"terminal": "a terminal",
+	"time":     "the machine to be as fast as the host",
+	"bug":      "nothing: this is a bug of pvrun",
 }
 
 // certain are texts that only come of a missing capability.
@@ -38,7 +38,6 @@ var certain = []struct {
 	capability
 }{
 	{regexp.MustCompile(`processes are not available in a pvrun unikernel|cannot exec subprocess|skipping test: 'go (run|build)' not available on |executable file not found in \$PATH`), needsExec},
-	{regexp.MustCompile(`networking is not available in this pvrun unikernel|NewLocalListener error: \w+ is not supported on |\b(tcp|udp|unix)\w* is not supported\b|\b(tcp|udp)[46] not available|both IPv4 and IPv6 are required|IPv4 is required|\b[iI][pP][vV]?[46] (is )?not supported|ipv4 address inside ipv6 address not supported`), needsNetwork},
 	{regexp.MustCompile(`[Ss]kipping.* on (uniprocessor|1 processor machine)|GOMAXPROCS ?<?= ?1$|requires NumCPU >= \d|needs GOMAXPROCS >= \d`), "cpus"},
 }
 

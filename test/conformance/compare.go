@@ -181,18 +181,6 @@ func (p *pair) nativeFailures() (list []gap) {
 	return list
 }
 
-// needsANetwork reports whether a tenth or more of what passes natively asks
-// for a socket here. What asks less counts among the others.
-func (c *comparison) needsANetwork() bool {
-	n := 0
-	for _, g := range c.gaps {
-		if g.capability == needsNetwork {
-			n += max(1, g.tests)
-		}
-	}
-	return n > 0 && n*10 >= c.native
-}
-
 // tally sums up units.
 type tally struct {
 	units, notRun, rounds     int

@@ -35,7 +35,7 @@ func broken(r *result, text string) *result {
 
 const (
 	noExec = "fork/exec: processes are not available in a pvrun unikernel"
-	noNet  = "listen: networking is not available in this pvrun unikernel"
+	oneCPU = "net_test.go:1: skipping on uniprocessor"
 )
 
 func TestCompare(t *testing.T) {
@@ -95,26 +95,6 @@ func show(g gap) string {
 	return s
 }
 
-func TestNeedsANetwork(t *testing.T) {
-	var names, fails []string
-	for i := range 20 {
-		names = append(names, fmt.Sprint("Test", i))
-	}
-	for n, want := range map[int]bool{0: false, 1: false, 2: true, 20: true} {
-		fails = nil
-		for i, name := range names {
-			if i < n {
-				name += ":fail=" + noNet
-			}
-			fails = append(fails, name)
-		}
-		c := compare(unit{}, made(names...), made(fails...), newKnown(nil))
-		if got := c.needsANetwork(); got != want {
-			t.Errorf("%d of 20: got %v, want %v", n, got, want)
-		}
-	}
-}
-
 func TestReport(t *testing.T) {
 	k := newKnown([]exclusion{{"os", "TestB", "cpus", "needs two"}, {"fmt", "TestA", "bug", "was one"}})
 	var all []comparison
@@ -122,14 +102,14 @@ func TestReport(t *testing.T) {
 		all = append(all, compare(unit{section: section, group: group, pkg: pkg, name: name}, n, h, k))
 	}
 	add("std", "fmt", "fmt", "fmt", made("TestA", "TestA/x", "ExampleF"), made("TestA", "TestA/x", "ExampleF"))
-	add("std", "net", "net", "net", made("TestD", "TestE"), made("TestD:fail="+noNet, "TestE"))
+	add("std", "net", "net", "net", made("TestD", "TestE"), made("TestD:skip="+oneCPU, "TestE"))
 	add("std", "os", "os", "os", made("TestA", "TestB", "TestC", "TestC/x", "TestC/y", "TestN:fail=os_test.go:1: natively"),
 		made("TestA:fail="+noExec, "TestB:skip=os_test.go:2: `one` | two", "TestC:down=panic: at 0xc000123456", "TestC/x:fail", "TestC/y:fail"))
 	add("std", "io", "io", "io", made("TestA"), nil)
 	add("goroot", "test/chan", "test/chan", "chan/a.go", made("a.go"), made("a.go"))
 	add("goroot", "test/chan", "test/chan", "chan/b.go", made("b.go"), made("b.go:fail=exit code 2"))
 	add("modules", "example.com/m", "example.com/m/p", "example.com/m/p", made("TestA"), broken(made(), "is not built: no"))
-	add("modules", "example.com/m", "example.com/m/net", "example.com/m/net", made("TestA"), made("TestA:fail="+noNet))
+	add("modules", "example.com/m", "example.com/m/net", "example.com/m/net", made("TestA"), made("TestA:skip="+oneCPU))
 	all[0].seconds, all[0].nativeSeconds = 2.25, 1
 	r := &report{about: "go1.26.8", sections: parts(all), stale: k.stale(), notRun: []string{"std io"}, otherKey: 2}
 	golden(t, "report.golden", (&lab{goroot: "/usr/lib/go", out: "/out"}).scrub(r.render()))

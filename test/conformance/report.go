@@ -100,20 +100,14 @@ func (o *options) about(l *lab) string {
 
 // parts sorts comparisons into the tables of the document.
 func parts(all []comparison) []part {
-	const network = ", packages that need a network"
+	sections := []string{"std", "goroot", "modules"}
 	titles := []part{
 		{title: "Standard library", head: "package"},
-		{title: "Standard library" + network, head: "package"},
 		{title: "Programs of $GOROOT/test", head: "folder"},
 		{title: "Modules", head: "module"},
-		{title: "Modules" + network, head: "module"},
 	}
 	for _, c := range all {
-		i := slices.Index([]string{"std", "", "goroot", "modules"}, c.section)
-		if c.needsANetwork() {
-			i = map[int]int{0: 1, 2: 2, 3: 4}[i]
-		}
-		titles[i].put(c)
+		titles[slices.Index(sections, c.section)].put(c)
 	}
 	return titles
 }
@@ -130,18 +124,13 @@ func (p *part) put(c comparison) {
 
 // answers are the sentences that everything else is the proof of.
 func (r *report) answers() []string {
-	std, network := r.sections[0].sum(), r.sections[1].sum()
-	both := std
-	both.add(network)
+	std := r.sections[0].sum()
 	return []string{
 		fmt.Sprintf("- In %d of %d packages of the standard library every test that passes natively passes here, tests that need exec apart; in %d without that exception.",
-			both.completeButExec, both.units, both.complete),
-		fmt.Sprintf("- In the %d packages that need no network, %s of the tests that pass natively pass here (%d of %d).",
-			std.units, percent(std.passed, std.native), std.passed, std.native),
-		fmt.Sprintf("- With the %d that need one, it is %s (%d of %d).",
-			network.units, percent(both.passed, both.native), both.passed, both.native),
-		r.sections[2].answer("Of the programs of $GOROOT/test"),
-		r.sections[3].answer("Of the tests in modules' packages without need of a network"),
+			std.completeButExec, std.units, std.complete),
+		r.sections[0].answer("Of the tests of the standard library"),
+		r.sections[1].answer("Of the programs of $GOROOT/test"),
+		r.sections[2].answer("Of the tests of modules"),
 	}
 }
 

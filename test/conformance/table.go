@@ -52,9 +52,9 @@ and writes what its .out file says, or nothing. Only what passes natively counts
 is not passed: a test counts as skipped here also when one of its subtests is skipped
 here and passes natively. Subtests are counted apart. A test that brings its test binary
 down counts as failed, and the binary is run again without it, so that those after it get
-their own verdict. A package needs a network when a tenth or more of its tests ask for a
-socket; where fewer do, they count as failed among the others. Times are those of the test
-binaries in seconds. The time-out here is four times the native time and three minutes.
+their own verdict. A machine has sockets, and the network of its own that they make with
+one another. Times are those of the test binaries in seconds. The time-out here is four
+times the native time and three minutes.
 
 `
 
