@@ -96,6 +96,11 @@ var modulePatches = []patch{
 	{"gvisor.dev/gvisor/pkg/rand/rand.go", "it serves any system", `^//go:build !linux\n// \+build !linux$`, "\n", 1},
 	{"gvisor.dev/gvisor/pkg/sync/locking/lockdep_norace.go", "a directive that the compiler refuses in the standard library",
 		`^//(go:inline)$`, "// ${1}", 0},
+	// A window of some bytes is announced as 0 when it is rounded down. What a peer has
+	// sent into it would be refused for ever, and each acknowledgment with it.
+	{"gvisor.dev/gvisor/pkg/tcpip/transport/tcp/rcv.go", "the edge of a window stays where it was announced",
+		`return (header\.Acceptable\(segSeq, segLen, r\.RcvNxt, )(r\.RcvNxt\.Add\(advertisedWindowSize\))\)`,
+		"edge := ${2}\n\tif edge.LessThan(r.RcvAcc) {\n\t\tedge = r.RcvAcc\n\t}\n\treturn ${1}edge)", 1},
 }
 
 // leftOut are files of the modules that only programs on Linux need, and what they

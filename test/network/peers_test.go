@@ -100,20 +100,6 @@ func TestCapture(t *testing.T) {
 	}
 }
 
-// A bad wire only takes longer.
-func TestNetem(t *testing.T) {
-	tool(t, "tc")
-	s := httpd(t, "tap")
-	for _, what := range []string{"loss 2%", "delay 2ms 1ms reorder 20% 50%", "duplicate 5%", "corrupt 1%"} {
-		t.Run(what, func(t *testing.T) {
-			// What the host sends to the machine goes over the bad wire, and so do answers.
-			add := append([]string{"ip", "netns", "exec", s.ns, "tc", "qdisc", "replace", "dev", "pv0", "root", "netem"}, strings.Fields(what)...)
-			shell(t, add...)
-			streams(t, s, 1<<20)
-		})
-	}
-}
-
 // A TAP that is taken away does not take the program with it.
 func TestTapDeleted(t *testing.T) {
 	s := httpd(t, "tap")
