@@ -15,7 +15,7 @@ STATIC     := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RACE       := $(shell command -v cc >/dev/null 2>&1 && echo -race)
 KVMREPORT  := $(CURDIR)/out/kvm-report.txt
 
-.PHONY: help build images run test e2e durability fuzz bench conformance sample sample-trap trade-off fmt vet lint golden check ci clean
+.PHONY: help build images run test e2e network durability fuzz bench conformance sample sample-trap trade-off fmt vet lint golden check ci clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ test: vet ## all tests; says at the end whether KVM was tested
 
 e2e: ## only the tests of the pvrun command
 	$(GO) test -count=1 ./test/e2e
+
+network: ## test/network at full length
+	$(GO) test -count=1 -v -timeout 30m ./test/network -long
 
 durability: ## kv, sql and lsm killed KILLS=200 times each while they write, and more
 	$(GO) test -count=1 -v -timeout 3h ./test/durability -kills $(KILLS) -databases kv,sql,lsm

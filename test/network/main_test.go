@@ -5,6 +5,7 @@ package network
 import (
 	"bufio"
 	"bytes"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,6 +22,8 @@ import (
 var (
 	scratch string // a folder for what is built, removed at the end
 	pvrun   string // the command, with pvrun-net beside it
+
+	long = flag.Bool("long", false, "more of everything, for make network")
 )
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }

@@ -118,9 +118,9 @@ func TestBadWire(t *testing.T) {
 	s.machine = start(t, ns, []string{"--net", "bridge:br0", "--ip", "10.77.0.2/24", "--gateway", "10.77.0.1"}, "httpd", "-tls", "")
 	s.says(t, "http://")
 	s.httpClient = browser(t, ns)
-	size := 8 << 20
-	if testing.Short() {
-		size = 2 << 20
+	size := 2 << 20
+	if *long {
+		size = 8 << 20
 	}
 	for _, c := range []struct {
 		name string
