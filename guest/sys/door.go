@@ -64,7 +64,11 @@ func enter(trap, a1, a2, a3, a4, a5, a6 uintptr, p1, p2, p3, p4, p5, p6 unsafe.P
 	if guest.Written() {
 		drain()
 	}
+	bubble := leaveBubble()
 	n, e := dispatch(trap, &a)
+	if bubble != nil {
+		enterBubble(bubble)
+	}
 	if e != 0 {
 		return ^uintptr(0), 0, uintptr(e)
 	}

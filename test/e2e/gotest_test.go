@@ -88,6 +88,7 @@ func TestGoTest(t *testing.T) {
 		sameTest(t, nil, "-v", "-run=Temp|Places", "-gcflags=all=-d=checkptr", "./lib")
 		sameTest(t, []string{"GOFLAGS=-gcflags=all=-d=checkptr"}, "-v", "-run=Temp", "./lib")
 	})
+	t.Run("bubbles", func(t *testing.T) { sameTest(t, nil, "-v", "./bubble") })
 	t.Run("trap mode", func(t *testing.T) {
 		args := []string{"-v", "-skip=Burn|Art", "./lib"}
 		got, want := goTest(t, testedDir, true, nil, append([]string{"--mode", "trap"}, args...)...), goTest(t, testedDir, false, nil, args...)
