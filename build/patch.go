@@ -42,6 +42,8 @@ var patches = []patch{
 		`^(\tfn := main_main\b.*\n\t)(fn\(\))$`, "${1}pvMainStarting(); ${2}", 1},
 	{"runtime/mgcpacer.go", "the collector knows how small the machine is; GOMEMLIMIT=off makes it forget",
 		`^\tif p == "" (\|\| p == "off" \{)$`, "\tif p == \"\" { return pvMemoryLimit() }; if p == \"\" ${1}", 1},
+	{"runtime/traceback.go", "the guest's goroutines are not the program's: who looks for leaks does not see them",
+		`^(\treturn stringslite\.HasPrefix\(funcname\(f\), "runtime\."\))$`, `${1} || stringslite.HasPrefix(funcname(f), "pvrun/")`, 1},
 	{"runtime/heapdump.go", "the guest writes the dump to its file",
 		`^(func runtime_debug_WriteHeapDump\(.*\n(?:\t.*\n|\n)*?\tstartTheWorld\(stw\))$`, "${1}; pvWritten()", 1},
 	{"runtime/runtime.go", "the guest learns where a crash is written to",

@@ -1,42 +1,45 @@
 package bubble
 
 import (
+	"bytes"
 	"io"
 	"net"
+	"runtime"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// TestConnection: the first connection of a program is in a bubble, and what serves it
-// outlives that.
+// TestConnection: what serves a connection that was made in a bubble outlives that.
 func TestConnection(t *testing.T) {
 	for range 2 {
-		synctest.Test(t, func(t *testing.T) {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer l.Close()
-			go func() {
-				c, err := l.Accept()
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				io.WriteString(c, "hello")
-				c.Close()
-			}()
-			c, err := net.Dial("tcp", l.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
-			if b, err := io.ReadAll(c); err != nil || string(b) != "hello" {
-				t.Errorf("got %q, %v", b, err)
-			}
-		})
+		synctest.Test(t, connect)
+	}
+}
+
+func connect(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		io.WriteString(c, "hello")
+		c.Close()
+	}()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if b, err := io.ReadAll(c); err != nil || string(b) != "hello" {
+		t.Errorf("got %q, %v", b, err)
 	}
 }
 
@@ -69,4 +72,15 @@ func TestSystemCall(t *testing.T) {
 		}()
 		time.Sleep(time.Hour)
 	})
+}
+
+// TestNoGoroutines: what serves a connection is not the program's, and who looks for
+// goroutines that are left over does not see it.
+func TestNoGoroutines(t *testing.T) {
+	connect(t)
+	all := make([]byte, 1<<16)
+	all = all[:runtime.Stack(all, true)]
+	if bytes.Contains(all, []byte("pvrun/")) {
+		t.Errorf("got\n%s", all)
+	}
 }
