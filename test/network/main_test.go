@@ -82,10 +82,15 @@ type machine struct {
 // start runs an image in a namespace, "" for the host's own, and ends it with the test.
 func start(t *testing.T, ns string, flags []string, name string, args ...string) *machine {
 	t.Helper()
+	return startImage(t, ns, flags, image(t, name), args...)
+}
+
+func startImage(t *testing.T, ns string, flags []string, img string, args ...string) *machine {
+	t.Helper()
 	need.KVM(t)
 	need.Count(1)
 	line := append([]string{pvrun, "run", "--timeout", "5m"}, flags...)
-	line = append(append(line, image(t, name)), args...)
+	line = append(append(line, img), args...)
 	m := &machine{cmd: within(ns, line...), ended: make(chan struct{})}
 	m.cmd.Stdout, m.cmd.Stderr = &m.stdout, &m.stderr
 	if err := m.cmd.Start(); err != nil {
@@ -146,6 +151,12 @@ func (m *machine) wait(t *testing.T, code int) string {
 		t.Errorf("%q: exit code %d, want %d\n%s", m.cmd.Args, got, code, m.stderr.text())
 	}
 	return m.stdout.String()
+}
+
+// kill ends a machine that takes no signals.
+func (m *machine) kill() {
+	m.cmd.Process.Kill()
+	<-m.ended
 }
 
 // lines is a writer whose lines can be looked at.

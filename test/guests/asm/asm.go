@@ -186,6 +186,7 @@ type Image struct {
 	Handler *Code // nil: Handler()
 	Data    []byte
 	Version uint32 // of the ABI; 0: the current one
+	Net     bool   // it says that it can use NICs
 }
 
 // Write makes the file in the test's own folder and returns its name.
@@ -248,5 +249,9 @@ func (img Image) note() []byte {
 	b = le.AppendUint32(b, img.Version)
 	b = le.AppendUint32(b, 0)
 	b = le.AppendUint64(b, uint64(hypercall.FeatureConsole))
-	return le.AppendUint64(b, uint64(hypercall.FeatureConsole|hypercall.FeatureTrapMode))
+	usable := hypercall.FeatureConsole | hypercall.FeatureTrapMode
+	if img.Net {
+		usable |= hypercall.FeatureNet
+	}
+	return le.AppendUint64(b, uint64(usable))
 }
