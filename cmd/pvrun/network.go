@@ -105,7 +105,12 @@ func (n *netFlags) attach(cfg *hv.Config, warn func(error)) error {
 		return err
 	}
 	c.Gone, c.Plain = warn, cfg.Mode != hypercall.ModePV
-	if n.link, err = network.Open(c); err != nil {
+	n.link, err = network.Open(c)
+	if n.target == "" && len(n.ports) == 0 && errors.Is(err, network.ErrNoHelper) {
+		warn(fmt.Errorf("there is no network: %w", err))
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	card := hv.NIC{

@@ -15,6 +15,9 @@ import (
 // helperName is the program that a user network is.
 const helperName = "pvrun-net"
 
+// ErrNoHelper is that pvrun-net is not there.
+var ErrNoHelper = errors.New("pvrun-net is neither beside pvrun nor on PATH: go install github.com/pvrun/pvrun/cmd/pvrun-net@latest, or --net none")
+
 // Helper finds pvrun-net: beside pvrun itself, or else on PATH.
 var Helper = func() (string, error) {
 	if self, err := os.Executable(); err == nil {
@@ -29,7 +32,7 @@ var Helper = func() (string, error) {
 	if path, err := exec.LookPath(helperName); err == nil {
 		return path, nil
 	}
-	return "", errors.New("pvrun-net is neither beside pvrun nor on PATH: go install github.com/pvrun/pvrun/cmd/pvrun-net@latest, or --net none")
+	return "", ErrNoHelper
 }
 
 // startPrivate starts a network that ends with this process: it sees the other end of

@@ -90,7 +90,7 @@ var badImages = []struct {
 	{"ABI version 0", func(f file) []byte { put32(f.note(), 0); return nil }},
 	{"next ABI version", func(f file) []byte { put32(f.note(), hypercall.Version+1); return nil }},
 	{"manifest too long", func(f file) []byte { put32(f.note()[4:], 1<<31); return nil }},
-	{"feature that no host has", func(f file) []byte { put64(f.note()[8:], uint64(hypercall.FeatureNet)); return nil }},
+	{"feature that no host has", func(f file) []byte { put64(f.note()[8:], uint64(hypercall.FeatureJIT)); return nil }},
 	{"feature of the future", func(f file) []byte { put64(f.note()[8:], 1<<63); return nil }},
 	{"overlapping segments", func(f file) []byte { copy(f.load(1)[pVaddr:pVaddr+8], f.load(0)[pVaddr:]); return nil }},
 	{"segments that share a page", func(f file) []byte { put64(f.load(0)[pMemsz:], end(f.load(1))); return nil }},

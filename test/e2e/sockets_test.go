@@ -7,6 +7,6 @@ func TestSockets(t *testing.T) {
 	t.Parallel()
 	want := finish(t, nativeCommand(t, sockets))
 	eachMode(t, func(t *testing.T, mode string) {
-		wants(t, run(t, sockets, in(mode)), 0, want.stdout, "")
+		wants(t, run(t, sockets, in(mode, "--net", "none")), 0, want.stdout, "")
 	})
 }
