@@ -41,7 +41,8 @@ type inet struct {
 	// other side that could have ended it.
 	begun atomic.Bool
 
-	opts inetOptions
+	opts  inetOptions
+	class sync.RWMutex // held for writing while one datagram has a traffic class of its own
 }
 
 // inetOptions are options that netstack does not keep.

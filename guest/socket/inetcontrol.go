@@ -99,6 +99,27 @@ func (s *inet) sendControl6(typ int, data []byte, opts *tcpip.WriteOptions) fs.E
 	return 0
 }
 
+// trafficClass is what control messages say of a datagram's class: an int or one byte. -1
+// is the socket's own.
+func trafficClass(b []byte) (option tcpip.SockOptInt, class int, ok bool) {
+	controls(b, func(level, typ int, data []byte) fs.Errno {
+		switch {
+		case len(data) == 0:
+			return 0
+		case level == levelIP && typ == controlTOS:
+			option = tcpip.IPv4TOSOption
+		case level == levelIPv6 && typ == controlTClass:
+			option = tcpip.IPv6TrafficClassOption
+		default:
+			return 0
+		}
+		class = int(data[0])
+		ok = len(data) < 4 || binary.NativeEndian.Uint32(data) != 1<<32-1
+		return 0
+	})
+	return option, class, ok
+}
+
 // receiveControl gives the message what the program wants to know of a datagram.
 func (s *inet) receiveControl(m *fs.Message, c *tcpip.ReceivableControlMessages) {
 	if c.HasTTL {

@@ -54,6 +54,36 @@ func TestDatagrams(t *testing.T) {
 	}
 }
 
+// TestTrafficClass: a datagram has the class that comes with it, and the next has not.
+func TestTrafficClass(t *testing.T) {
+	n := newLoopback(t)
+	for _, c := range []struct {
+		addr                string
+		level, recv, option int
+	}{{"127.0.0.1:0", levelIP, 13, controlTOS}, {"[::1]:0", levelIPv6, 66, controlTClass}} {
+		r := openOf(t, n, int(sockaddr(c.addr)[0]), inetDgram)
+		r.mustBind(c.addr)
+		if e := r.SetOption(c.level, c.recv, putInt(1)); e != 0 {
+			t.Fatalf("option %d: errno %d", c.recv, e)
+		}
+		for _, want := range []byte{0, 3, 0} {
+			m := fs.Message{Data: [][]byte{{1}}, Addr: r.local(), Room: 100}
+			if want != 0 {
+				putControl(&m, c.level, c.option, putInt(int(want)))
+			}
+			if _, e := r.Send(&m, 0); e != 0 {
+				t.Fatalf("send: errno %d", e)
+			}
+			r.ready(fs.EPOLLIN)
+			got := fs.Message{Data: [][]byte{make([]byte, 9)}, Room: 100}
+			r.Receive(&got, 0)
+			if len(got.Control) <= controlHeader || got.Control[controlHeader] != want {
+				t.Errorf("%s: sent with class %d: % x", c.addr, want, got.Control)
+			}
+		}
+	}
+}
+
 // TestDatagramRefused: a connected socket hears that nobody listens.
 func TestDatagramRefused(t *testing.T) {
 	n := newLoopback(t)

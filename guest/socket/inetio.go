@@ -108,8 +108,33 @@ func (s *inet) Send(m *fs.Message, flags int) (int, fs.Errno) {
 	if c.left == 0 && s.isStream() {
 		return 0, 0
 	}
-	n, err := s.ep.Write(c, opts)
+	n, err := s.write(c, opts, m.Control)
 	return int(n), s.sendError(err)
+}
+
+// write is netstack's, with the traffic class that control messages ask for. Netstack
+// has one for a socket only: while it is another, nothing else is sent.
+func (s *inet) write(c *cursor, opts tcpip.WriteOptions, control []byte) (int64, tcpip.Error) {
+	if s.isStream() {
+		return s.ep.Write(c, opts)
+	}
+	option, class, ok := trafficClass(control)
+	if !ok {
+		s.class.RLock()
+		defer s.class.RUnlock()
+		return s.ep.Write(c, opts)
+	}
+	s.class.Lock()
+	defer s.class.Unlock()
+	usual, err := s.ep.GetSockOptInt(option)
+	if err == nil {
+		err = s.ep.SetSockOptInt(option, class)
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer s.ep.SetSockOptInt(option, usual)
+	return s.ep.Write(c, opts)
 }
 
 // sendOptions takes what goes with one datagram from a message.
