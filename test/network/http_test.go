@@ -131,7 +131,7 @@ func streams(t *testing.T, s *server, n int) {
 func TestConnections(t *testing.T) {
 	eachNetwork(t, func(t *testing.T, network string) {
 		total, atOnce := 10_000, 1_000
-		if network == "user" || testing.Short() {
+		if network == "user" || !*long {
 			total, atOnce = 1_000, 200
 		}
 		s := httpd(t, network, "-m", "256m")

@@ -51,12 +51,16 @@ func testMain(m *testing.M) int {
 	return need.Main(m)
 }
 
-// image is a program of images/, built once.
+// image is a program of images/, or of a folder here, built once.
 func image(t *testing.T, name string) string {
 	t.Helper()
+	from := name
+	if !strings.HasPrefix(name, "./") {
+		from = "../../images/" + name
+	}
 	build, _ := images.LoadOrStore(name, sync.OnceValues(func() (string, error) {
-		out := filepath.Join(scratch, name+".img")
-		text, err := exec.Command(pvrun, "build", "-o", out, "../../images/"+name).CombinedOutput()
+		out := filepath.Join(scratch, filepath.Base(name)+".img")
+		text, err := exec.Command(pvrun, "build", "-o", out, from).CombinedOutput()
 		if err != nil {
 			err = fmt.Errorf("build %s: %w\n%s", name, err, text)
 		}

@@ -72,9 +72,9 @@ func TestTools(t *testing.T) {
 // Not one of many pings is lost.
 func TestPing(t *testing.T) {
 	tool(t, "ping")
-	count := 100_000
-	if testing.Short() {
-		count = 10_000
+	count := 10_000
+	if *long {
+		count = 100_000
 	}
 	s := httpd(t, "tap")
 	out := shell(t, "ip", "netns", "exec", s.ns, "ping", "-f", "-q", "-c", fmt.Sprint(count), "10.77.0.2")
