@@ -15,6 +15,9 @@ import (
 // patience is how long a shared network waits for its first machine.
 var patience = 10 * time.Second
 
+// acceptPause is how long it leaves those alone who connect and cannot be taken.
+const acceptPause = 10 * time.Millisecond
+
 // serveShared has a network for all that connect, until the last has left. Whoever
 // connects holds a lock on the folder of the sockets then, and so does this when it ends: a
 // machine is never lost between the two.
@@ -51,8 +54,11 @@ func serveShared(n *network, file *os.File, path string) error {
 				}
 			})
 			continue
-		case !errors.Is(err, os.ErrDeadlineExceeded):
+		case errors.Is(err, net.ErrClosed):
 			return err
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			time.Sleep(acceptPause) // descriptors are used up, which the machines that are here survive
+			continue
 		}
 		now := <-count
 		count <- now
