@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // networksOf are the processes of pvrun-net that have word among their arguments, or
@@ -124,4 +126,36 @@ func TestNetworkKilled(t *testing.T) {
 			t.Errorf("%s: exit code %d", network, code)
 		}
 	}
+}
+
+// A network that has no descriptors left takes no machine, and keeps those it has.
+func TestNetworkFull(t *testing.T) {
+	word, address := newName(), freePort(t)
+	_, port, _ := net.SplitHostPort(address)
+	s := &server{http: address}
+	s.machine = start(t, "", []string{"--net", "user:" + word, "--name", "old", "-p", port + ":8080"}, "httpd", "-tls", "")
+	s.says(t, "http://")
+	s.answers(t, nil, "nothing")
+	pids := networksOf(t, 0, word)
+	if len(pids) != 1 {
+		t.Fatalf("processes %v", pids)
+	}
+	var before unix.Rlimit
+	if err := unix.Prlimit(pids[0], unix.RLIMIT_NOFILE, nil, &before); err != nil {
+		t.Fatal(err)
+	}
+	few := unix.Rlimit{Cur: 3, Max: before.Max} // fewer than it has
+	if err := unix.Prlimit(pids[0], unix.RLIMIT_NOFILE, &few, nil); err != nil {
+		t.Fatal(err)
+	}
+	m := start(t, "", []string{"--net", "user:" + word}, "client", "http://old:8080/")
+	m.wait(t, 125)
+	if text := m.stderr.text(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "pvrun-net does not answer") {
+		t.Errorf("%q", text)
+	}
+	if err := unix.Prlimit(pids[0], unix.RLIMIT_NOFILE, &before, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.answers(t, nil, "a machine that was not taken")
+	start(t, "", []string{"--net", "user:" + word}, "client", "http://old:8080/").wait(t, 0)
 }
