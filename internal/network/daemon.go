@@ -18,8 +18,11 @@ const helperName = "pvrun-net"
 // ErrNoHelper is that pvrun-net is not there.
 var ErrNoHelper = errors.New("pvrun-net is neither beside pvrun nor on PATH: go install github.com/pvrun/pvrun/cmd/pvrun-net@latest, or --net none")
 
-// Helper finds pvrun-net: beside pvrun itself, or else on PATH.
-var Helper = func() (string, error) {
+// Helper finds pvrun-net. Tests have another.
+var Helper = find
+
+// find looks beside pvrun itself, and then on PATH.
+func find() (string, error) {
 	if self, err := os.Executable(); err == nil {
 		if real, err := filepath.EvalSymlinks(self); err == nil {
 			self = real
@@ -38,22 +41,27 @@ var Helper = func() (string, error) {
 // startPrivate starts a network that ends with this process: it sees the other end of
 // its connection closed, however that happens. PR_SET_PDEATHSIG would not do: it is
 // about the thread that started it.
-func startPrivate() (*net.UnixConn, error) {
+//
+// What is written to the connection waits for start, which may run beside what the
+// caller does next. The connection ends if it fails.
+func startPrivate() (conn *net.UnixConn, start func() error, err error) {
+	path, err := Helper()
+	if err != nil {
+		return nil, nil, err
+	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, os.NewSyscallError("socketpair", err)
+		return nil, nil, os.NewSyscallError("socketpair", err)
 	}
 	theirs := os.NewFile(uintptr(pair[1]), "control")
-	defer theirs.Close()
-	conn, err := unixConn(pair[0])
-	if err != nil {
-		return nil, err
+	if conn, err = unixConn(pair[0]); err != nil {
+		theirs.Close()
+		return nil, nil, err
 	}
-	if err := startHelper(theirs); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return conn, nil
+	return conn, func() error {
+		defer theirs.Close()
+		return startHelper(path, theirs)
+	}, nil
 }
 
 func unixConn(fd int) (*net.UnixConn, error) {
@@ -68,12 +76,9 @@ func unixConn(fd int) (*net.UnixConn, error) {
 
 // startHelper starts pvrun-net with file as descriptor 3. It is in a session of its
 // own: what the terminal sends is for pvrun and its program.
-func startHelper(file *os.File, args ...string) error {
-	path, err := Helper()
+func startHelper(path string, file *os.File, args ...string) error {
+	path, err := filepath.Abs(path)
 	if err != nil {
-		return err
-	}
-	if path, err = filepath.Abs(path); err != nil {
 		return err
 	}
 	cmd := exec.Command(path, args...)
@@ -140,6 +145,10 @@ func enterShared(name string) (*net.UnixConn, error) {
 // startShared starts a network that listens at path, where there may be what is left
 // of one that was killed.
 func startShared(at *net.UnixAddr) error {
+	program, err := Helper()
+	if err != nil {
+		return err
+	}
 	if err := os.Remove(at.Name); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -153,7 +162,7 @@ func startShared(at *net.UnixAddr) error {
 	if err == nil {
 		defer file.Close()
 		if err = os.Chmod(at.Name, 0o600); err == nil {
-			err = startHelper(file, "--shared", at.Name)
+			err = startHelper(program, file, "--shared", at.Name)
 		}
 	}
 	if err != nil {

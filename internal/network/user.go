@@ -70,6 +70,7 @@ type member struct {
 	fd      int // of the machine's frames
 	gone    func(error)
 	leaving atomic.Bool
+	started chan error    // whether pvrun-net is
 	left    chan struct{} // closed when the connection is
 }
 
@@ -84,12 +85,13 @@ func openUser(c Config) (*Link, error) {
 		return nil, err
 	}
 	defer closeAll(files)
-	m := &member{gone: c.Gone, left: make(chan struct{})}
+	m := &member{gone: c.Gone, started: make(chan error, 1), left: make(chan struct{})}
 	if m.gone == nil {
 		m.gone = func(error) {}
 	}
+	start := func() error { return nil }
 	if c.Name == "" {
-		m.control, err = startPrivate()
+		m.control, start, err = startPrivate()
 	} else {
 		m.control, err = enterShared(c.Name)
 	}
@@ -97,6 +99,7 @@ func openUser(c Config) (*Link, error) {
 		return nil, err
 	}
 	told, err := m.join(c, ports, files)
+	go func() { m.started <- start() }()
 	if err != nil {
 		m.control.Close()
 		return nil, err
@@ -194,6 +197,10 @@ var errHelperGone = errors.New("network: pvrun-net has ended; the machine's link
 func (m *member) watch(told joined, private bool, exposed int) {
 	defer close(m.left)
 	defer m.control.Close()
+	if err := <-m.started; err != nil {
+		m.gone(fmt.Errorf("network: %w; the machine's link is down", err))
+		return
+	}
 	if private {
 		exposed++
 	}

@@ -112,7 +112,7 @@ func noHelpers(t *testing.T) {
 }
 
 // arp asks the gateway for its hardware address, and returns who answers.
-func arp(t *testing.T, l *Link) net.HardwareAddr {
+func arp(t testing.TB, l *Link) net.HardwareAddr {
 	t.Helper()
 	own := netip.MustParsePrefix(l.Address).Addr().As4()
 	f := append(make([]byte, 10), 255, 255, 255, 255, 255, 255)
@@ -251,7 +251,7 @@ func TestSharedRace(t *testing.T) {
 func TestHelperKilled(t *testing.T) {
 	for _, target := range []Target{{Kind: User}, {User, "killed"}} {
 		gone := make(chan error, 1)
-		open(t, Config{Target: target, Gone: func(err error) { gone <- err }})
+		arp(t, open(t, Config{Target: target, Gone: func(err error) { gone <- err }}))
 		for _, pid := range helpers(t) {
 			syscall.Kill(pid, syscall.SIGKILL)
 		}
@@ -309,7 +309,18 @@ func TestNoHelper(t *testing.T) {
 	old := Helper
 	defer func() { Helper = old }()
 	Helper = func() (string, error) { return "/nowhere/pvrun-net", nil }
-	if _, err := Open(Config{Target: Target{Kind: User}}); err == nil || !strings.Contains(err.Error(), "start pvrun-net: ") {
+	gone := make(chan error, 1)
+	open(t, Config{Target: Target{Kind: User}, Gone: func(err error) { gone <- err }})
+	want := "network: start pvrun-net: fork/exec /nowhere/pvrun-net: no such file or directory; the machine's link is down"
+	if err := <-gone; err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if _, err := Open(Config{Target: Target{User, "x"}}); err == nil || !strings.Contains(err.Error(), "start pvrun-net: ") {
+		t.Errorf("shared: got %v", err)
+	}
+	t.Setenv("PATH", t.TempDir())
+	Helper = find
+	if _, err := Open(Config{Target: Target{Kind: User}}); !errors.Is(err, ErrNoHelper) {
 		t.Errorf("got %v", err)
 	}
 }
