@@ -71,6 +71,8 @@ func diagnose(ctx context.Context) diagnosis {
 	d.add(checkCache())
 	d.add(checkMemory())
 	d.add(checkHugePages())
+	d.add(checkUserNetwork())
+	d.add(checkTAP())
 	return d
 }
 

@@ -12,7 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const tunDevice = "/dev/net/tun"
+// TUNDevice is what TAP devices are made of.
+const TUNDevice = "/dev/net/tun"
+
+// CheckTAP says why there can be no TAP devices. To make one more is needed, or one
+// that was made for the user.
+func CheckTAP() error {
+	fd, err := unix.Open(TUNDevice, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return explainDevice(err)
+	}
+	return unix.Close(fd)
+}
 
 // offloads are what a machine can take: partial checksums, and long TCP segments.
 const offloads = unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6 | unix.TUN_F_TSO_ECN
@@ -114,7 +125,7 @@ func (t *tap) connect(c Config) (*Link, error) {
 func attach(name string) (*tap, error) {
 	_, err := net.InterfaceByName(name)
 	t := &tap{made: err != nil}
-	if t.fd, err = unix.Open(tunDevice, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err != nil {
+	if t.fd, err = unix.Open(TUNDevice, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err != nil {
 		return nil, explainDevice(err)
 	}
 	if t.name, err = t.attach(name, unix.IFF_TAP|unix.IFF_NO_PI|unix.IFF_VNET_HDR); err == nil {
@@ -150,11 +161,11 @@ func (t *tap) attach(name string, flags uint16) (string, error) {
 func explainDevice(err error) error {
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
-		return fmt.Errorf("%s is missing: sudo modprobe tun (in a container, start it with --device %[1]s)", tunDevice)
+		return fmt.Errorf("%s is missing: sudo modprobe tun (in a container, start it with --device %[1]s)", TUNDevice)
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return fmt.Errorf("no permission for %s: sudo chmod a+rw %[1]s", tunDevice)
+		return fmt.Errorf("no permission for %s: sudo chmod a+rw %[1]s", TUNDevice)
 	}
-	return fmt.Errorf("open %s: %w", tunDevice, err)
+	return fmt.Errorf("open %s: %w", TUNDevice, err)
 }
 
 func (t *tap) explain(name string, err error) error {

@@ -21,7 +21,7 @@ func inNamespace(t *testing.T, f func(t *testing.T)) {
 	if os.Geteuid() != 0 {
 		t.Skip("NOT TESTED: network namespaces need root")
 	}
-	if _, err := os.Stat(tunDevice); err != nil {
+	if _, err := os.Stat(TUNDevice); err != nil {
 		t.Skipf("NOT TESTED: %v", err)
 	}
 	done := make(chan struct{})
