@@ -158,4 +158,6 @@ func TestNetworkFull(t *testing.T) {
 	}
 	s.answers(t, nil, "a machine that was not taken")
 	start(t, "", []string{"--net", "user:" + word}, "client", "http://old:8080/").wait(t, 0)
+	s.stop()
+	soon(t, "without the network's process", func() bool { return gone(pids[0]) })
 }
