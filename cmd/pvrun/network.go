@@ -42,7 +42,7 @@ type netFlags struct {
 func (n *netFlags) addFlags(f *pflag.FlagSet, short, byDefault string) {
 	n.byDefault = byDefault
 	f.StringVar(&n.target, "net", "", "connect the machine to `NETWORK`: user, a virtual one of its own; user:NAME, one for all machines that say so; tap:NAME; bridge:NAME; or none. "+
-		byDefault+" if the program has sockets")
+		"A program with sockets gets "+byDefault+" by itself")
 	f.VarP(&n.ports, "publish", short, "lead a port of the host's into the machine, `[ADDR:]HOST:GUEST[/udp]`, from 127.0.0.1 unless ADDR says otherwise; may be repeated")
 	f.StringVar(&n.name, "name", "", "`NAME` of the machine: its host name, and how others on a user network find it")
 	f.StringVar(&n.ip, "ip", "", "`ADDR/PREFIX` of the machine on a TAP or bridge; without it the machine asks by DHCP")

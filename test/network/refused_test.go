@@ -53,10 +53,10 @@ func TestRefused(t *testing.T) {
 	pvrunFails(t, run("", "--net", "user:"+newName(), "-p", port+":8080"), port, "already in use")
 	pvrunFails(t, run("", "--net", "user", "-p", "192.0.2.1:"+port+":8080"), "192.0.2.1", "the host has no address")
 	pvrunFails(t, run(ns, "--net", "bridge:none0"), "bridge none0", "sudo ip link add none0 type bridge")
-	pvrunFails(t, run(ns, "--net", "bridge:lo"), "bridge lo", "no bridge")
-	pvrunFails(t, run(ns, "--net", "tap:lo"), "TAP lo", "is no TAP")
+	pvrunFails(t, run(ns, "--net", "bridge:lo"), "lo is not a bridge")
+	pvrunFails(t, run(ns, "--net", "tap:lo"), "lo is not a TAP device")
 	start(t, ns, onTap(), "httpd").says(t, "https://")
-	pvrunFails(t, run(ns, "--net", "tap:pv0"), "TAP pv0", "has it")
+	pvrunFails(t, run(ns, "--net", "tap:pv0"), "TAP pv0 is in use by another program")
 
 	alone := filepath.Join(t.TempDir(), "pvrun")
 	if err := os.Link(pvrun, alone); err != nil {
@@ -83,10 +83,12 @@ func TestPermission(t *testing.T) {
 		where := t.TempDir()
 		return within(ns, append([]string{"unshare", "-m", "sh", "-c", script, "sh", where, pvrun, img}, flags...)...)
 	}
-	pvrunFails(t, as("600", "--net", "tap:pv0"), "TAP pv0", "sudo chmod 666 /dev/net/tun")
+	pvrunFails(t, as("600", "--net", "tap:pv0"), "no permission for /dev/net/tun", "sudo chmod a+rw /dev/net/tun")
 	pvrunFails(t, as("666", "--net", "tap:pv0"), "TAP pv0", "no permission", "sudo ip tuntap add pv0 mode tap user")
 	pvrunFails(t, as("666", "--net", "tap:roots0"), "TAP roots0", "sudo ip")
-	pvrunFails(t, as("666", "--net", "bridge:br0"), "TAP pvrun", "no permission", "as root")
+	pvrunFails(t, as("666", "--net", "bridge:br0"), "bridge br0 is down", "sudo ip link set br0 up")
+	shell(t, "ip", "-n", ns, "link", "set", "br0", "up")
+	pvrunFails(t, as("666", "--net", "bridge:br0"), "no permission to make a TAP device", "CAP_NET_ADMIN")
 }
 
 // A name that nobody knows is an error of the program's, and soon.
