@@ -52,6 +52,9 @@ func TestConnectionMemory(t *testing.T) {
 	}
 }
 
+// forgetful is whether pools lose what they are given.
+var forgetful bool
+
 // TestStreamAllocations: what goes through a connection needs no new memory.
 func TestStreamAllocations(t *testing.T) {
 	n := newLoopback(t)
@@ -74,7 +77,7 @@ func TestStreamAllocations(t *testing.T) {
 			t.Fatalf("receive: errno %d", e)
 		}
 	})
-	if each > 0 {
+	if each > 0 && !forgetful {
 		t.Errorf("%v allocations to send and receive", each)
 	}
 }

@@ -162,7 +162,7 @@ func TestGoTestFiles(t *testing.T) {
 		}
 		return err
 	})
-	want := []string{"beside.txt", "block.out", "cover.out", "cpu.out", "fails/fails_test.go", "go.mod", "lib/lib.go", "lib/lib_test.go",
+	want := []string{"beside.txt", "block.out", "bubble/bubble_test.go", "cover.out", "cpu.out", "fails/fails_test.go", "go.mod", "lib/lib.go", "lib/lib_test.go",
 		"lib/testdata/a.txt", "lib/testdata/deep/b.txt", "lib.test", "mem.out", "mutex.out", "trace.out", "two/two.go", "two/two_test.go"}
 	slices.Sort(made)
 	slices.Sort(want)
