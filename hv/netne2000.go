@@ -125,7 +125,7 @@ func (c *cable) receive(now int64) {
 	}
 }
 
-// pause ends reading for now, or for ever.
+// pause puts off the next read, after an error that ends the link for good without end.
 func (c *cable) pause(now int64, err error) {
 	switch err {
 	case unix.EAGAIN, unix.EINTR:
