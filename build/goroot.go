@@ -110,8 +110,7 @@ func (g *goroot) derive(ctx context.Context, t tool, cache string, tree fs.FS) e
 		return err
 	}
 	home := filepath.Join(cache, "goroot")
-	whole := filepath.Join(home, g.version+"-"+g.key(sources, modules))
-	g.derived = whole
+	g.derived = filepath.Join(home, g.version+"-"+g.key(sources, modules))
 	leftovers, _ := filepath.Glob(filepath.Join(home, "tmp-*"))
 	if g.present() && len(leftovers) == 0 {
 		return nil
@@ -132,7 +131,7 @@ func (g *goroot) derive(ctx context.Context, t tool, cache string, tree fs.FS) e
 	}
 	if g.noStack != nil {
 		// Programs that need no sockets can do without.
-		if g.derived = whole + "-nonet"; g.present() {
+		if g.derived += "-nonet"; g.present() {
 			return nil
 		}
 	}
