@@ -18,28 +18,20 @@ const (
 	controlInfo6    = 50 // IPV6_PKTINFO
 	controlHopLimit = 52 // IPV6_HOPLIMIT
 	controlTClass   = 67 // IPV6_TCLASS
-
-	controlHeader = 16 // bytes of struct cmsghdr on a 64-bit machine
-	controlAlign  = 8
 )
-
-func alignControl(n int) int { return (n + controlAlign - 1) &^ (controlAlign - 1) }
 
 // controls calls f for each control message in b.
 func controls(b []byte, f func(level, typ int, data []byte) fs.Errno) fs.Errno {
-	for len(b) >= controlHeader {
-		n := binary.NativeEndian.Uint64(b)
-		if n < controlHeader || n > uint64(len(b)) {
-			return fs.EINVAL
-		}
-		level := int(int32(binary.NativeEndian.Uint32(b[8:])))
-		typ := int(int32(binary.NativeEndian.Uint32(b[12:])))
-		if e := f(level, typ, b[controlHeader:n]); e != 0 {
+	for {
+		level, typ, data, rest, ok, e := fs.NextControl(b)
+		if !ok {
 			return e
 		}
-		b = b[min(alignControl(int(n)), len(b)):]
+		if e := f(level, typ, data); e != 0 {
+			return e
+		}
+		b = rest
 	}
-	return 0
 }
 
 // sendControl takes over what control messages say of a datagram.
@@ -123,47 +115,24 @@ func trafficClass(b []byte) (option tcpip.SockOptInt, class int, ok bool) {
 // receiveControl gives the message what the program wants to know of a datagram.
 func (s *inet) receiveControl(m *fs.Message, c *tcpip.ReceivableControlMessages) {
 	if c.HasTTL {
-		putControl(m, levelIP, controlTTL, binary.NativeEndian.AppendUint32(nil, uint32(c.TTL)))
+		m.PutControl(levelIP, controlTTL, binary.NativeEndian.AppendUint32(nil, uint32(c.TTL)))
 	}
 	if c.HasTOS {
-		putControl(m, levelIP, controlTOS, []byte{c.TOS})
+		m.PutControl(levelIP, controlTOS, []byte{c.TOS})
 	}
 	if c.HasIPPacketInfo {
 		local, to := addr4(c.PacketInfo.LocalAddr), addr4(c.PacketInfo.DestinationAddr)
 		b := binary.NativeEndian.AppendUint32(nil, uint32(c.PacketInfo.NIC))
-		putControl(m, levelIP, controlInfo, append(append(b, local[:]...), to[:]...))
+		m.PutControl(levelIP, controlInfo, append(append(b, local[:]...), to[:]...))
 	}
 	if c.HasHopLimit {
-		putControl(m, levelIPv6, controlHopLimit, binary.NativeEndian.AppendUint32(nil, uint32(c.HopLimit)))
+		m.PutControl(levelIPv6, controlHopLimit, binary.NativeEndian.AppendUint32(nil, uint32(c.HopLimit)))
 	}
 	if c.HasTClass {
-		putControl(m, levelIPv6, controlTClass, binary.NativeEndian.AppendUint32(nil, c.TClass))
+		m.PutControl(levelIPv6, controlTClass, binary.NativeEndian.AppendUint32(nil, c.TClass))
 	}
 	if c.HasIPv6PacketInfo {
 		to := addr16(c.IPv6PacketInfo.Addr)
-		putControl(m, levelIPv6, controlInfo6, binary.NativeEndian.AppendUint32(to[:], uint32(c.IPv6PacketInfo.NIC)))
+		m.PutControl(levelIPv6, controlInfo6, binary.NativeEndian.AppendUint32(to[:], uint32(c.IPv6PacketInfo.NIC)))
 	}
-}
-
-// putControl appends a control message as far as there is room (Linux, net/core/scm.c,
-// put_cmsg).
-func putControl(m *fs.Message, level, typ int, data []byte) {
-	left := m.Room - len(m.Control)
-	if left < controlHeader {
-		m.Flags |= inetCtrunc
-		return
-	}
-	n := controlHeader + len(data)
-	if n > left {
-		m.Flags |= inetCtrunc
-		n = left
-	}
-	b := binary.NativeEndian.AppendUint64(m.Control, uint64(n))
-	b = binary.NativeEndian.AppendUint32(b, uint32(level))
-	b = binary.NativeEndian.AppendUint32(b, uint32(typ))
-	b = append(b, data[:n-controlHeader]...)
-	for pad := min(alignControl(n), left) - n; pad > 0; pad-- {
-		b = append(b, 0)
-	}
-	m.Control = b
 }

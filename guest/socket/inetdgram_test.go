@@ -69,7 +69,7 @@ func TestTrafficClass(t *testing.T) {
 		for _, want := range []byte{0, 3, 0} {
 			m := fs.Message{Data: [][]byte{{1}}, Addr: r.local(), Room: 100}
 			if want != 0 {
-				putControl(&m, c.level, c.option, putInt(int(want)))
+				m.PutControl(c.level, c.option, putInt(int(want)))
 			}
 			if _, e := r.Send(&m, 0); e != 0 {
 				t.Fatalf("send: errno %d", e)
@@ -77,7 +77,7 @@ func TestTrafficClass(t *testing.T) {
 			r.ready(fs.EPOLLIN)
 			got := fs.Message{Data: [][]byte{make([]byte, 9)}, Room: 100}
 			r.Receive(&got, 0)
-			if len(got.Control) <= controlHeader || got.Control[controlHeader] != want {
+			if len(got.Control) <= 16 || got.Control[16] != want {
 				t.Errorf("%s: sent with class %d: % x", c.addr, want, got.Control)
 			}
 		}
@@ -170,7 +170,7 @@ func TestControl(t *testing.T) {
 		}
 		var m fs.Message
 		m.Room = 100
-		putControl(&m, c.level, c.ttl, putInt(7))
+		m.PutControl(c.level, c.ttl, putInt(7))
 		m.Data, m.Addr = [][]byte{{1}}, r.local()
 		s := openOf(t, n, r.domain, inetDgram)
 		if _, e := s.Send(&m, 0); e != 0 {
@@ -191,7 +191,7 @@ func TestControl(t *testing.T) {
 		}
 		short := fs.Message{Data: [][]byte{make([]byte, 9)}, Room: 20}
 		r.Receive(&short, 0)
-		if len(short.Control) != 20 || short.Flags != inetCtrunc {
+		if len(short.Control) != 20 || short.Flags != fs.MSG_CTRUNC {
 			t.Errorf("with 20 bytes of room: % x, flags %#x", short.Control, short.Flags)
 		}
 	}

@@ -12,7 +12,6 @@ import (
 const (
 	inetOOB      = 0x1
 	inetPeek     = 0x2
-	inetCtrunc   = 0x8
 	inetTrunc    = 0x20
 	inetEOR      = 0x80
 	inetErrQueue = 0x2000
