@@ -42,6 +42,15 @@ func run(addr, tlsAddr, cert, key, name string) error {
 	defer stop()
 	// A client that is slow to say what it wants must not hold a connection for ever.
 	server := &http.Server{Handler: handler(ctx, name), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	if tlsAddr != "" {
+		pair, err := certificate(cert, key, name)
+		if err != nil {
+			return err
+		}
+		// Complete before either listener is served: the first of them settles for the
+		// whole server whether HTTP/2 is spoken, and only a named h2 makes it so.
+		server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"}}
+	}
 	failed := make(chan error, 2)
 	if addr != "" {
 		l, err := net.Listen("tcp", addr)
@@ -52,11 +61,6 @@ func run(addr, tlsAddr, cert, key, name string) error {
 		go func() { failed <- server.Serve(l) }()
 	}
 	if tlsAddr != "" {
-		pair, err := certificate(cert, key, name)
-		if err != nil {
-			return err
-		}
-		server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{pair}}
 		l, err := net.Listen("tcp", tlsAddr)
 		if err != nil {
 			return err
