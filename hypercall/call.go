@@ -70,13 +70,20 @@ const (
 	// to be told of. It returns at once, and nothing that says anything.
 	CallNetDoorbell Call = 20
 
-	CallEnd Call = 21 // one past the last number
+	// CallRespond ends the invocation that a [Message] has begun. (id uint64,
+	// status, buf GVA, len bytes ≤ MaxMessage) status is MessageDone or
+	// MessageFailed, then with the error's text. EINVAL when no such message is
+	// under way. The machine may stand still from here on until the next message.
+	CallRespond Call = 21
+
+	CallEnd Call = 22 // one past the last number
 )
 
 var callNames = [CallEnd]string{
 	"", "exit", "block", "console_write", "console_read", "map", "unmap", "protect",
 	"discard", "alias", "set_upcall", "entropy", "suspend", "host_file", "multicall",
 	"crash", "snapshot", "trace", "core_dump", "doorbell", "net_doorbell",
+	"respond",
 }
 
 // String is the call's name as `--stats` and docs/abi.md spell it.

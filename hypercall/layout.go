@@ -15,6 +15,8 @@ package hypercall
 //	0x7ffd_0050_0000  BootStackTop: end of the first stack
 //	0x7ffd_0060_0000  BlockRingGVA: the rings, read-write, BlockRingStride apart
 //	0x7ffd_0100_0000  NetRingGVA: the NICs' rings, read-write, NetRingStride apart
+//	0x7ffd_0800_0000  MessageGVA: the message queue, read-only
+//	0x7ffd_0900_0000  MessageDataGVA: the messages' data, read-only, MessageStride apart
 const (
 	MinGVA        GVA = 0x10000
 	ReservedGVA   GVA = 0x7f00_0000_0000
@@ -27,6 +29,9 @@ const (
 	BootStackTop  GVA = 0x7ffd_0050_0000
 	BlockRingGVA  GVA = 0x7ffd_0060_0000
 	NetRingGVA    GVA = 0x7ffd_0100_0000
+	MessageGVA    GVA = 0x7ffd_0800_0000
+
+	MessageDataGVA GVA = 0x7ffd_0900_0000
 )
 
 const (
@@ -39,6 +44,8 @@ const (
 	BlockRingStride = 64 << 10
 	// NetRingStride is from one NIC's rings to the next's, in bytes.
 	NetRingStride = 2 << 20
+	// MessageStride is from one message's data to the next's, in bytes.
+	MessageStride = 8 << 20
 	// MaxVCPUs is how many vCPU pages fit between VCPUInfoGVA and the stack.
 	MaxVCPUs = 64
 )

@@ -40,6 +40,7 @@ const (
 	EventSuspend    Event = 4 // the host asks for CallSuspend
 	EventBlock      Event = 5 // a BlockRing has responses
 	EventNet        Event = 6 // a NetRings has packets or room, or its link changed
+	EventMessage    Event = 7 // the MessageQueue has a message
 )
 
 // VCPUInfo is a vCPU's own page, at its GS base. The guest writes Mask and

@@ -38,6 +38,9 @@ type StartInfo struct {
 	NICCount   uint32
 	FileRing   GVA    // a [BlockRing] for BlockHostFile; 0 for none
 	NICs       Extent // NICCount structures [NIC]
+	Messages   GVA    // a [MessageQueue]; 0 for none
+	Ready      Ready  // when the guest shall call CallSuspend by itself, once
+	ReadyPort  uint32 // with ReadyListen: the TCP port
 }
 
 // Extent is a run of bytes in the guest's address space.
@@ -60,12 +63,22 @@ type Share struct {
 	Flags uint64 // ShareWritable
 }
 
+// Ready is a set of moments, the first of which a guest takes for CallSuspend: its
+// program is ready then.
+type Ready uint32
+
+const (
+	ReadyMessage Ready = 1 << iota // the program waits for its first message
+	ReadyListen                    // the program listens on a TCP port, ReadyPort
+	ReadyCall                      // the program says so
+)
+
 // Bits of Share.Flags.
 const (
 	ShareWritable = 1 // the folder may be changed
 )
 
 var (
-	_ = [1]struct{}{}[unsafe.Sizeof(StartInfo{})-312]
+	_ = [1]struct{}{}[unsafe.Sizeof(StartInfo{})-328]
 	_ = [1]struct{}{}[unsafe.Sizeof(Share{})-24]
 )
