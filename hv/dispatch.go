@@ -19,6 +19,7 @@ func (c *pvGuest) hypercall(call hypercall.Call) (Exit, error) {
 	}
 	a := callArgs{r.RDI, r.RSI, r.RDX, r.R10, r.R8, r.R9}
 	var result int64
+	var leave error // the loop
 	switch call {
 	case hypercall.CallExit:
 		return Exit{Code: int(a[0] & 0xff), Signal: int(a[0] >> 8 & 0x7f)}, errDone
@@ -32,12 +33,18 @@ func (c *pvGuest) hypercall(call hypercall.Call) (Exit, error) {
 		result = c.setUpcall(a)
 	case hypercall.CallMulticall:
 		result = c.vm.multicall(a)
+	case hypercall.CallRespond:
+		s := c.vm.messages.respond(a)
+		result = failed(s)
+		if s == 0 {
+			leave = errResponded
+		}
 	default:
 		result = c.vm.dispatch(call, a)
 	}
 	r.RAX = uint64(result)
 	c.hw.RegsChanged()
-	return Exit{}, nil
+	return Exit{}, leave
 }
 
 // dispatch answers the calls that neither end the machine, nor wait, nor
@@ -157,7 +164,8 @@ func (vm *VM) multicall(a callArgs) int64 {
 func (vm *VM) inMulticall(call hypercall.Call, a callArgs) int64 {
 	switch call {
 	case hypercall.CallMulticall, hypercall.CallBlock, hypercall.CallExit,
-		hypercall.CallCrash, hypercall.CallSetUpcall, hypercall.CallSuspend:
+		hypercall.CallCrash, hypercall.CallSetUpcall, hypercall.CallSuspend,
+		hypercall.CallRespond:
 		return failed(hypercall.EINVAL)
 	}
 	vm.stats.inMulticall(call)

@@ -46,6 +46,14 @@ type Config struct {
 	// 1500 at the most, and what comes with offloads is dropped.
 	NICs []NIC
 
+	// Messages has the program get messages, by Invoke. Not in trap mode.
+	Messages bool
+
+	// Ready are the moments at which the machine comes to rest by itself, for Boot;
+	// ReadyPort is that of hypercall.ReadyListen.
+	Ready     hypercall.Ready
+	ReadyPort int
+
 	// CollectKVMStats reads the kernel's own statistics when the machine ends.
 	CollectKVMStats bool
 }
@@ -76,33 +84,37 @@ type Exit struct {
 // VM is one virtual machine. New makes it, one Run runs it, Close takes it
 // away; Signal may be called meanwhile from any goroutine.
 type VM struct {
-	cfg     Config
-	img     *image.Image
-	mem     *memory     // all of it, or in trap mode what the guest has not
-	phys    *memory     // in trap mode the guest's
-	tables  *pageTables // that the processor uses
-	shadow  *shadow     // in trap mode: what tables belong to
-	space   guestMemory
-	kvm     *kvm.VM
-	hw      *kvm.VCPU
-	machine func() error // waits until kvm and hw are there
-	cpu     *vcpu
-	shared  *hypercall.SharedInfo
-	boot    loader                    // of the guest's memory
-	sites   map[uint64]sensitive.Site // trap mode: instructions that were changed, by physical address
-	start   startInfo
-	clock   clock
-	con     console
-	files   hostFiles
-	filesMu sync.Mutex // held by calls, and to look a handle up beside them
-	block   *blocks    // nil without disks and shares, and in trap mode
-	net     *network   // nil without NICs, and in trap mode
-	cables  cables     // of the NICs in trap mode
-	stats   counters
+	cfg      Config
+	img      *image.Image
+	mem      *memory     // all of it, or in trap mode what the guest has not
+	phys     *memory     // in trap mode the guest's
+	tables   *pageTables // that the processor uses
+	shadow   *shadow     // in trap mode: what tables belong to
+	space    guestMemory
+	kvm      *kvm.VM
+	hw       *kvm.VCPU
+	machine  func() error // waits until kvm and hw are there
+	cpu      *vcpu
+	shared   *hypercall.SharedInfo
+	boot     loader                    // of the guest's memory
+	sites    map[uint64]sensitive.Site // trap mode: instructions that were changed, by physical address
+	start    startInfo
+	clock    clock
+	con      console
+	files    hostFiles
+	filesMu  sync.Mutex // held by calls, and to look a handle up beside them
+	block    *blocks    // nil without disks and shares, and in trap mode
+	net      *network   // nil without NICs, and in trap mode
+	cables   cables     // of the NICs in trap mode
+	messages *messages  // nil where the program gets none
+	stats    counters
 
 	kick    kicker
-	ran     atomic.Bool
-	stop    atomic.Bool // Run's context is over, or something has failed
+	ran     atomic.Bool // Run was called
+	entered atomic.Bool // the loop is under way
+	ended   bool        // it will not go on
+	begun   bool        // the workers are there
+	stop    atomic.Bool // the loop's context is over, or something has failed
 	failed  atomic.Pointer[error]
 	signals atomic.Uint64
 	untaken atomic.Bool // trap mode: the control port has some of them
@@ -218,27 +230,62 @@ func (vm *VM) createHardware(system frame) (err error) {
 // Run runs the machine until its program ends, its guest fails or ctx is over;
 // then the error is ctx's cause. It may be called once.
 func (vm *VM) Run(ctx context.Context) (Exit, error) {
-	if vm.ran.Swap(true) || vm.kick.state.Load() == closed {
-		return Exit{}, &HostError{"run machine", errors.New("it has run or is closed")}
-	}
-	if ctx.Done() != nil {
-		stop := context.AfterFunc(ctx, func() {
-			vm.stop.Store(true)
-			vm.wake()
-		})
-		defer stop()
+	if vm.ran.Swap(true) {
+		return Exit{}, errNotAgain
 	}
 	begin := time.Now()
-	vm.block.begin()
-	vm.net.begin()
-	exit, err := vm.cpu.loop()
+	exit, err := vm.enter(ctx)
+	for err == errResponded { // to an Invoke that has not waited for it
+		exit, err = vm.enter(ctx)
+	}
 	vm.net.end()
-	vm.stats.run = time.Since(begin)
+	vm.stats.run += time.Since(begin)
 	vm.stats.finish(vm, exit, err)
+	return exit, err
+}
+
+var errNotAgain = &HostError{"run machine", errors.New("it has run, runs or is closed")}
+
+// enter runs the vCPU on the calling goroutine until its loop ends.
+func (vm *VM) enter(ctx context.Context) (Exit, error) {
+	if vm.entered.Swap(true) {
+		return Exit{}, errNotAgain
+	}
+	defer vm.entered.Store(false)
+	if vm.ended || vm.kick.state.Load() == closed {
+		return Exit{}, errNotAgain
+	}
+	vm.stop.Store(vm.failure() != nil)
+	defer vm.watch(ctx)()
+	if !vm.begun {
+		vm.begun = true
+		vm.block.begin()
+		vm.net.begin()
+	}
+	exit, err := vm.cpu.loop()
+	vm.ended = err != errResponded
 	if errors.Is(err, errStopped) {
 		err = context.Cause(ctx)
 	}
 	return exit, err
+}
+
+// watch stops the loop when ctx is over, until the function that it returns is called.
+func (vm *VM) watch(ctx context.Context) (leave func()) {
+	if ctx.Done() == nil {
+		return func() {}
+	}
+	fired := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		vm.stop.Store(true)
+		vm.wake()
+		close(fired)
+	})
+	return func() {
+		if !stop() {
+			<-fired
+		}
+	}
 }
 
 var errStopped = errors.New("machine stopped")

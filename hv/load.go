@@ -17,7 +17,7 @@ func offered(mode hypercall.Mode) hypercall.Feature {
 	if mode == hypercall.ModeTrap {
 		return all
 	}
-	return all | hypercall.FeatureSuspend | hypercall.FeatureBlock | hypercall.FeatureNet
+	return all | hypercall.FeatureSuspend | hypercall.FeatureBlock | hypercall.FeatureNet | hypercall.FeatureMessage
 }
 
 // openImage parses an image and checks that this host can run it.
@@ -66,6 +66,7 @@ func (vm *VM) load(f *os.File) error {
 		vm.startVCPU,
 		vm.loadRings,
 		vm.loadNet,
+		vm.loadMessages,
 		vm.loadStartInfo,
 	}
 	for _, step := range steps {

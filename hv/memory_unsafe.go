@@ -113,14 +113,18 @@ func (m *memory) refresh(f frame, n int) error {
 	return unix.Mprotect(m.run(f, n), unix.PROT_READ|unix.PROT_WRITE)
 }
 
-// sharedInfo and vcpuInfo see the frames of the shared pages as what they are.
-// Safe because both fit a page and contain no pointers.
+// sharedInfo, vcpuInfo and messageQueue see the frames of the shared pages as what they
+// are. Safe because each fits a page and contains no pointers.
 func (m *memory) sharedInfo(f frame) *hypercall.SharedInfo {
 	return (*hypercall.SharedInfo)(unsafe.Pointer(unsafe.SliceData(m.page(f))))
 }
 
 func (m *memory) vcpuInfo(f frame) *hypercall.VCPUInfo {
 	return (*hypercall.VCPUInfo)(unsafe.Pointer(unsafe.SliceData(m.page(f))))
+}
+
+func (m *memory) messageQueue(f frame) *hypercall.MessageQueue {
+	return (*hypercall.MessageQueue)(unsafe.Pointer(unsafe.SliceData(m.page(f))))
 }
 
 // bytesOf is the memory of a structure of the contract. Safe for structures

@@ -65,6 +65,9 @@ func (vm *VM) loadStartInfo() error {
 	if err := vm.describeShares(); err != nil {
 		return err
 	}
+	if cfg.Mode != hypercall.ModeTrap {
+		s.info.Ready, s.info.ReadyPort = cfg.Ready, uint32(cfg.ReadyPort)
+	}
 	vm.describeDisks()
 	vm.describeNICs()
 	if len(s.blob) > hypercall.MaxStartInfo-pageSize {
