@@ -38,6 +38,17 @@ func (c *clock) init(tsc kvm.TSC, out *hypercall.ClockInfo) {
 	c.publish()
 }
 
+// resume begins where another clock stood, at ns.
+func (c *clock) resume(tsc kvm.TSC, out *hypercall.ClockInfo, ns int64) {
+	out.Seq = 0
+	c.next = 0
+	c.init(tsc, out)
+	c.epoch -= ns
+	c.params.NSBase += uint64(ns)
+	c.params.WallOffset -= ns
+	c.publish()
+}
+
 // at is the guest's time at one reading of its TSC, in ns. Readings from before
 // the last adjustment are taken at today's rate.
 func (c *clock) at(tsc uint64) int64 {

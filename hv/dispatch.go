@@ -18,6 +18,9 @@ func (c *pvGuest) hypercall(call hypercall.Call) (Exit, error) {
 		return Exit{}, c.fault("hypercall from outside the hypercall page")
 	}
 	a := callArgs{r.RDI, r.RSI, r.RDX, r.R10, r.R8, r.R9}
+	if call == hypercall.CallSuspend && c.vm.resting {
+		return Exit{}, errAtRest
+	}
 	var result int64
 	var leave error // the loop
 	switch call {

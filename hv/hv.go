@@ -96,6 +96,9 @@ type VM struct {
 	machine  func() error // waits until kvm and hw are there
 	cpu      *vcpu
 	shared   *hypercall.SharedInfo
+	vcpuPage *hypercall.VCPUInfo
+	from     *Snapshot                 // that the machine was made of, or nil
+	resting  bool                      // a suspend ends the loop
 	boot     loader                    // of the guest's memory
 	sites    map[uint64]sensitive.Site // trap mode: instructions that were changed, by physical address
 	start    startInfo

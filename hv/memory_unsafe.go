@@ -127,6 +127,23 @@ func (m *memory) messageQueue(f frame) *hypercall.MessageQueue {
 	return (*hypercall.MessageQueue)(unsafe.Pointer(unsafe.SliceData(m.page(f))))
 }
 
+func (m *memory) startInfo(f frame) *hypercall.StartInfo {
+	return (*hypercall.StartInfo)(unsafe.Pointer(unsafe.SliceData(m.page(f))))
+}
+
+// showPages has frames show pages of a file from an offset on, privately. Safe because
+// the frames are m's own, and Go knows nothing of them.
+func (m *memory) showPages(x extent, fd int, off int64, writable bool) error {
+	prot := unix.PROT_READ
+	if writable {
+		prot |= unix.PROT_WRITE
+	}
+	b := m.run(x.First, x.Pages)
+	_, err := unix.MmapPtr(fd, off, unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)), prot,
+		unix.MAP_PRIVATE|unix.MAP_FIXED|unix.MAP_NORESERVE)
+	return err
+}
+
 // bytesOf is the memory of a structure of the contract. Safe for structures
 // without pointers, which package hypercall has only.
 func bytesOf[T any](v *T) []byte {

@@ -100,15 +100,18 @@ func (t *pageTables) mapSystem(first frame) error {
 		if e == nil {
 			return errTooSmall
 		}
-		v := entry((first + frame(i)).gpa()) | ptePresent | pteWrite | pteUsed
-		if kvm.SystemPageExecutable(i) {
-			v &^= pteWrite
-		} else {
-			v |= pteNX
-		}
-		e.store(v)
+		e.store(systemEntry(first, i))
 	}
 	return nil
+}
+
+// systemEntry maps system page i, of which the first has frame first.
+func systemEntry(first frame, i int) entry {
+	v := entry((first + frame(i)).gpa()) | ptePresent | pteUsed
+	if kvm.SystemPageExecutable(i) {
+		return v
+	}
+	return v | pteWrite | pteNX
 }
 
 // mapFrames maps n frames in a row at a, where nothing is mapped yet.

@@ -33,6 +33,13 @@ func (s *startInfo) add(text string) hypercall.Extent {
 	return hypercall.Extent{Addr: at, Len: uint64(len(text))}
 }
 
+// addName appends a string that a clone may have another in place of.
+func (s *startInfo) addName(name string) hypercall.Extent {
+	e := s.add(name)
+	s.blob = append(s.blob, make([]byte, max(0, maxHostname-len(name)))...)
+	return e
+}
+
 // addAll appends strings one after the other.
 func (s *startInfo) addAll(list []string) hypercall.Extent {
 	e := hypercall.Extent{Addr: s.end()}
@@ -60,7 +67,7 @@ func (vm *VM) loadStartInfo() error {
 	s.info.Args, s.info.ArgCount = s.addAll(cfg.Args), uint32(len(cfg.Args))
 	s.info.Env, s.info.EnvCount = s.addAll(cfg.Env), uint32(len(cfg.Env))
 	s.info.Dir = s.add(orDefault(cfg.Dir, "/"))
-	s.info.Hostname = s.add(orDefault(cfg.Hostname, "pvrun"))
+	s.info.Hostname = s.addName(orDefault(cfg.Hostname, defaultHostname))
 	vm.describeConsole()
 	if err := vm.describeShares(); err != nil {
 		return err

@@ -1,0 +1,114 @@
+package hv
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+
+	"github.com/pvrun/pvrun/hv/kvm"
+	"github.com/pvrun/pvrun/hypercall"
+)
+
+const (
+	defaultHostname = "pvrun"
+	// maxHostname is the room for one that a clone is given (gethostname(2)).
+	maxHostname = 64
+)
+
+// findPages learns where the contract's pages are, by their addresses.
+func (vm *VM) findPages() error {
+	page := func(a hypercall.GVA, bits entry) (frame, error) {
+		const all = ptePresent | pteUser | pteWrite | pteNX
+		e := vm.tables.slot(uint64(a), false)
+		if e == nil || e.load()&all != ptePresent|pteUser|bits {
+			return 0, fmt.Errorf("there is no page at %#x as there should be", a)
+		}
+		return e.load().frame(), nil
+	}
+	var found [4]frame
+	for i, p := range []struct {
+		at   hypercall.GVA
+		bits entry
+	}{
+		{hypercall.HypercallGVA, 0}, {hypercall.SharedInfoGVA, pteWrite | pteNX},
+		{hypercall.VCPUInfoGVA, pteWrite | pteNX}, {hypercall.StartInfoGVA, pteNX},
+	} {
+		f, err := page(p.at, p.bits)
+		if err != nil {
+			return err
+		}
+		found[i] = f
+	}
+	kvm.HypercallPage(vm.mem.page(found[0]))
+	vm.shared, vm.start.frame = vm.mem.sharedInfo(found[1]), found[3]
+	vm.vcpuPage = vm.mem.vcpuInfo(found[2])
+	if !vm.cfg.Messages {
+		return nil
+	}
+	queue, err := page(hypercall.MessageGVA, pteNX)
+	vm.messages = &messages{vm: vm, frame: queue}
+	return err
+}
+
+// resume makes the processor and the clock those of the snapshot, and the start of a
+// new life of it.
+func (vm *VM) resume() error {
+	r := &vm.from.state
+	vm.cpu.guest = &pvGuest{vcpu: vm.cpu, info: vm.vcpuPage, upcall: r.Upcall}
+	if err := vm.hw.SetSyscallEntry(r.Upcall.Syscall); err != nil {
+		return &HostError{"resume", err}
+	}
+	vm.resetVCPU()
+	vm.clock.resume(vm.hw.TSC(), &vm.shared.Clock, r.Clock)
+	if m := vm.messages; m != nil {
+		*m = messages{vm: vm, frame: m.frame, queue: vm.mem.messageQueue(m.frame), prod: r.Prod, last: r.Last}
+	}
+	return vm.newLife()
+}
+
+func (vm *VM) resetVCPU() {
+	r := &vm.from.state
+	*vm.hw.Regs() = r.Regs
+	vm.hw.Regs().RAX = hypercall.SuspendResumed
+	vm.hw.Regs().RFLAGS = flagsClean
+	vm.hw.RegsChanged()
+	vm.hw.SetBases(r.FS, r.GS)
+}
+
+// newLife fills in start info what no two lives may share.
+func (vm *VM) newLife() error {
+	info := vm.mem.startInfo(vm.start.frame)
+	vm.start.info = *info
+	if err := vm.renewStartInfo(); err != nil {
+		return &HostError{"resume", err}
+	}
+	rand.Read(vm.start.info.InstanceID[:])
+	vm.start.info.Generation = vm.from.lives.Add(1)
+	vm.describeConsole()
+	if err := vm.rename(); err != nil {
+		return &HostError{"resume", err}
+	}
+	*info = vm.start.info
+	return nil
+}
+
+// rename gives the machine its own name, in the room of the one that it had.
+func (vm *VM) rename() error {
+	if len(vm.cfg.Hostname) > maxHostname {
+		return fmt.Errorf("host name of %d bytes; %d are the most", len(vm.cfg.Hostname), maxHostname)
+	}
+	at := uint64(vm.start.info.Hostname.Addr)
+	if at < uint64(hypercall.StartInfoGVA) || at > uint64(hypercall.StartInfoGVA)+hypercall.MaxStartInfo-maxHostname {
+		return errors.New("start info has no room for a host name")
+	}
+	vm.start.info.Hostname.Len = uint64(len(vm.cfg.Hostname))
+	for b := append([]byte(vm.cfg.Hostname), 0); len(b) > 0; {
+		page, s := vm.tables.pageAt(at, false)
+		if s != 0 {
+			return errors.New("start info is not all there")
+		}
+		n := copy(page, b)
+		at, b = at+uint64(n), b[n:]
+	}
+	return nil
+}

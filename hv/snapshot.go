@@ -1,0 +1,266 @@
+package hv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"sync/atomic"
+
+	"github.com/hashicorp/go-multierror"
+	"github.com/pvrun/pvrun/hv/engine"
+	"github.com/pvrun/pvrun/hypercall"
+)
+
+// Snapshot is a machine at rest, of which any number of machines can be made. It does
+// not change, and may be used from several goroutines. Close it after the machines that
+// were made from it.
+type Snapshot struct {
+	file  *os.File // with the pages at first, in the order of extents
+	first int64
+	state rest
+	base  *memory  // the machine's memory as the file has it, to be read
+	seen  *account // of its frames
+	pages int
+	lives atomic.Uint64
+}
+
+// rest is what a machine at rest is, beside its memory. In a file it is hostile.
+type rest struct {
+	Memory   int64 // bytes
+	Root     frame
+	Regs     engine.Regs
+	FS, GS   uint64 // bases
+	Upcall   hypercall.UpcallArgs
+	Clock    int64 // the guest's monotonic clock, ns
+	Messages bool
+	Prod     uint32 // of the message queue
+	Last     uint64 // message ID
+	Extents  []extent
+	Args     []string
+	Env      []string
+	Hostname string
+}
+
+// extent is a run of frames whose contents are kept. All others are zero.
+type extent struct {
+	First frame
+	Pages int
+}
+
+// SnapshotInfo is what a snapshot tells of its machine.
+type SnapshotInfo struct {
+	Memory   int64 // bytes that the machine has
+	Stored   int64 // of them, that are not zero
+	Args     []string
+	Env      []string
+	Hostname string
+	Messages bool // the program gets messages
+}
+
+// Info tells of the machine.
+func (s *Snapshot) Info() SnapshotInfo {
+	r := &s.state
+	return SnapshotInfo{
+		Memory: r.Memory, Stored: int64(s.pages) << pageShift,
+		Args: slices.Clone(r.Args), Env: slices.Clone(r.Env), Hostname: r.Hostname, Messages: r.Messages,
+	}
+}
+
+// NotReadyError is a program that ended before it was ready.
+type NotReadyError struct{ Exit Exit }
+
+func (e *NotReadyError) Error() string {
+	return (&EndedError{e.Exit}).Error() + " before it was ready"
+}
+
+// errAtRest ends the vCPU's loop: the guest has called suspend.
+var errAtRest = errors.New("at rest")
+
+// Boot runs a new machine until its program is ready, as Config.Ready says, and makes a
+// snapshot of it. The error is a *NotReadyError, ctx's cause, or as of New and Run. What
+// is outside a machine no snapshot holds: disks, NICs and shared folders are refused.
+func Boot(ctx context.Context, cfg Config) (*Snapshot, error) {
+	if len(cfg.Disks)+len(cfg.NICs)+len(cfg.Shares) > 0 || cfg.Mode == hypercall.ModeTrap || cfg.Ready == 0 {
+		return nil, &HostError{"snapshot", errors.New("it needs a moment at which the program is ready, and a machine without disks, NICs, shared folders and trap mode")}
+	}
+	vm, err := New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer vm.Close()
+	vm.resting = true
+	exit, err := vm.enter(ctx)
+	switch {
+	case err == nil:
+		return nil, &NotReadyError{exit}
+	case err != errAtRest:
+		return nil, err
+	}
+	return vm.snapshot()
+}
+
+// snapshot copies the machine, whose guest has called suspend.
+func (vm *VM) snapshot() (*Snapshot, error) {
+	if err := vm.tables.invalidate(); err != nil {
+		return nil, &HostError{"snapshot", err}
+	}
+	s := &Snapshot{state: vm.rest()}
+	acc, err := newAccount(vm.mem, vm.tables.root)
+	if err != nil {
+		return nil, &HostError{"snapshot", fmt.Errorf("page tables: %w", err)}
+	}
+	s.state.Extents = acc.extents()
+	if s.file, err = memoryFile("pvrun-snapshot"); err != nil {
+		return nil, &HostError{"snapshot", err}
+	}
+	for _, x := range s.state.Extents {
+		if _, err := s.file.Write(vm.mem.run(x.First, x.Pages)); err != nil {
+			return nil, errors.Join(&HostError{"snapshot", err}, s.Close())
+		}
+	}
+	if err := s.open(); err != nil {
+		return nil, errors.Join(&HostError{"snapshot", err}, s.Close())
+	}
+	return s, nil
+}
+
+func (vm *VM) rest() rest {
+	fs, gs := vm.hw.Bases()
+	r := rest{
+		Memory: vm.cfg.Memory, Root: vm.tables.root, Regs: *vm.hw.Regs(), FS: fs, GS: gs,
+		Upcall: vm.cpu.guest.(*pvGuest).upcall, Clock: vm.clock.now(),
+		Args: vm.cfg.Args, Env: vm.cfg.Env, Hostname: orDefault(vm.cfg.Hostname, defaultHostname),
+	}
+	if m := vm.messages; m != nil {
+		r.Messages, r.Prod, r.Last = true, m.prod, m.last
+	}
+	return r
+}
+
+// maxGap is how many pages of zeros an extent may have inside: each extent is a mapping
+// of the host process's, of which there are 65530 (vm.max_map_count, proc_sys_vm(5)).
+const maxGap = 32
+
+// extents are the frames whose contents are to be kept: what the machine has made of
+// them, but for what the host puts there itself.
+func (a *account) extents() (list []extent) {
+	for f := range frame(a.total) {
+		if a.kind[f]&(frameTable|frameMapped) == 0 || isZero(a.mem.page(f)) {
+			continue
+		}
+		if n := len(list); n > 0 && f-list[n-1].end() <= maxGap && !a.hasSystem(list[n-1].end(), f) {
+			list[n-1].Pages = int(f-list[n-1].First) + 1
+			continue
+		}
+		list = append(list, extent{f, 1})
+	}
+	return list
+}
+
+func (x extent) end() frame { return x.First + frame(x.Pages) }
+
+func (a *account) hasSystem(from, to frame) bool {
+	return slices.ContainsFunc(a.kind[from:to], func(k frameKind) bool { return k&frameSystem != 0 })
+}
+
+var zeros [pageSize]byte
+
+func isZero(page []byte) bool { return string(page) == string(zeros[:]) }
+
+// open maps the file's pages and takes stock of them.
+func (s *Snapshot) open() (err error) {
+	if s.base, err = s.memory(false); err != nil {
+		return err
+	}
+	if s.seen, err = newAccount(s.base, s.state.Root); err != nil {
+		return fmt.Errorf("page tables: %w", err)
+	}
+	for _, x := range s.state.Extents {
+		s.pages += x.Pages
+	}
+	return nil
+}
+
+// memory makes the machine's memory anew: the file's pages, which are copied when they
+// are written, and zeros.
+func (s *Snapshot) memory(writable bool) (*memory, error) {
+	m, err := newMemory(s.state.Memory)
+	if err != nil {
+		return nil, err
+	}
+	at := s.first
+	for _, x := range s.state.Extents {
+		if err := m.showPages(x, int(s.file.Fd()), at, writable); err != nil {
+			return nil, errors.Join(err, m.close())
+		}
+		at += int64(x.Pages) << pageShift
+	}
+	return m, nil
+}
+
+// Close gives up the snapshot. A file stays.
+func (s *Snapshot) Close() error {
+	var all *multierror.Error
+	if s.base != nil {
+		all = multierror.Append(all, s.base.close())
+	}
+	if s.file != nil {
+		all = multierror.Append(all, s.file.Close())
+	}
+	return all.ErrorOrNil()
+}
+
+// Clone says what a machine made from a snapshot has of its own.
+type Clone struct {
+	Stdin           io.Reader // as in Config
+	Stdout, Stderr  io.Writer
+	Hostname        string // the snapshot's when empty; 64 bytes at most
+	CollectKVMStats bool
+}
+
+// New makes a machine that goes on where the snapshot was made, with an instance ID,
+// randomness and a wall clock of its own. Run it, or Invoke.
+func (s *Snapshot) New(c Clone) (*VM, error) {
+	r := &s.state
+	vm := &VM{from: s, cfg: Config{
+		Mode: hypercall.ModePV, Memory: r.Memory, Args: r.Args, Env: r.Env, Hostname: orDefault(c.Hostname, r.Hostname),
+		Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr,
+		Messages: r.Messages, CollectKVMStats: c.CollectKVMStats,
+	}}
+	if err := vm.restore(); err != nil {
+		return nil, errors.Join(err, vm.Close())
+	}
+	return vm, nil
+}
+
+func (vm *VM) restore() (err error) {
+	s := vm.from
+	if err := vm.kick.open(); err != nil {
+		return err
+	}
+	if vm.mem, err = s.memory(true); err != nil {
+		return &HostError{"resume", err}
+	}
+	vm.mem.frames = s.seen.frames.clone()
+	vm.tables = &pageTables{mem: vm.mem, root: s.state.Root, seen: make([]uint64, len(vm.mem.free))}
+	vm.space, vm.boot = guestMemory{vm.tables}, loader{vm.mem, vm.tables}
+	if err := vm.findPages(); err != nil {
+		return &HostError{"resume", err}
+	}
+	if err := vm.createHardware(s.seen.system); err != nil {
+		return err
+	}
+	vm.openConsole()
+	vm.cpu = &vcpu{vm: vm, hw: vm.hw}
+	return vm.resume()
+}
+
+func (f *frames) clone() frames {
+	c := *f
+	c.free, c.extra = slices.Clone(f.free), maps.Clone(f.extra)
+	return c
+}
