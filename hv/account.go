@@ -11,9 +11,15 @@ import (
 type account struct {
 	mem    *memory
 	frames // as their owner would have them
-	tables []frame
+	tables []tableFrame
 	kind   []frameKind // of each frame
 	system frame
+}
+
+// tableFrame is a page table, and how much an entry of it covers.
+type tableFrame struct {
+	frame
+	shift int
 }
 
 // frameKind is what a frame was found to be, as bits.
@@ -71,7 +77,7 @@ func (a *account) table(f frame, shift int, base uint64) error {
 	if err := a.use(f, frameTable); err != nil {
 		return err
 	}
-	a.tables = append(a.tables, f)
+	a.tables = append(a.tables, tableFrame{f, shift})
 	for i, v := range a.mem.entries(f) {
 		if v == 0 {
 			continue

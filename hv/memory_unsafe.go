@@ -16,6 +16,7 @@ import (
 type memory struct {
 	data []byte
 	frames
+	files []extent // frames whose host pages are a file's, privately, until they are written
 }
 
 // frame is a page of the machine's memory, counted from its beginning.
@@ -94,7 +95,13 @@ func frameAt(a hypercall.GPA) frame { return frame((a - kvm.MemoryBase) >> pageS
 // vCPU knows of translations to them is void (MADV_DONTNEED reaches KVM's MMU
 // notifier).
 func (m *memory) discard(f frame, n int) error {
-	return unix.Madvise(m.run(f, n), unix.MADV_DONTNEED)
+	err := unix.Madvise(m.run(f, n), unix.MADV_DONTNEED)
+	for _, x := range m.files {
+		if from, to := max(f, x.First), min(f+frame(n), x.end()); from < to {
+			clear(m.run(from, int(to-from))) // it shows the file again
+		}
+	}
+	return err
 }
 
 // populate backs frames with host memory at once, which is cheaper than a host

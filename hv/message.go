@@ -61,6 +61,11 @@ func (vm *VM) loadMessages() error {
 	if err != nil {
 		return err
 	}
+	// What most messages need is there from the start: a machine that is rewound has
+	// then nothing to map or unmap.
+	if _, err := vm.reserve(hypercall.MessageDataGVA, keptPages, pteNX); err != nil {
+		return err
+	}
 	vm.messages = &messages{vm: vm, frame: first, queue: vm.mem.messageQueue(first)}
 	vm.start.info.Messages = hypercall.MessageGVA
 	return nil
@@ -151,8 +156,7 @@ var errResponded = errors.New("responded")
 // Invoke hands the program a message and lets the machine run, on the calling
 // goroutine, until the program has answered; then the machine stands still until the
 // next. One Invoke or Run may be under way. The error is ctx's cause, an *EndedError
-// where the program has ended, or as of Run; the machine is of no more use then but
-// to Rewind and Close.
+// where the program has ended, or as of Run; the machine is of no more use then.
 func (vm *VM) Invoke(ctx context.Context, message []byte) (Response, error) {
 	if vm.messages == nil {
 		return Response{}, &HostError{"invoke", errors.New("the machine has no messages")}

@@ -199,6 +199,7 @@ func (s *Snapshot) memory(writable bool) (*memory, error) {
 		}
 		at += int64(x.Pages) << pageShift
 	}
+	m.files = s.state.Extents
 	return m, nil
 }
 

@@ -1,0 +1,186 @@
+package hv
+
+import (
+	"errors"
+	"maps"
+)
+
+// maxKept is how many pages that a life has touched first are left to later ones: a
+// page that waits for its first touch costs an exit.
+const maxKept = 1024
+
+// Rewind makes the machine again what New made of the snapshot, with an instance ID,
+// randomness and clocks of another life. It may follow a New or an Invoke that has
+// gone well; a machine that something happened to is closed.
+//
+// What the guest could have changed is its memory, its page tables and registers. Pages
+// that were written are those that the kernel has copied for the machine; they get the
+// snapshot's contents again and stay, so that the next life does not have them copied
+// anew. Page tables are compared and set back entry by entry, through invalidate.
+func (vm *VM) Rewind() error {
+	switch {
+	case vm.from == nil:
+		return &HostError{"rewind", errors.New("the machine was not made of a snapshot")}
+	case vm.entered.Load() || vm.ended || vm.ran.Load() || vm.kick.state.Load() == closed:
+		return &HostError{"rewind", errors.New("the machine runs, has ended or is closed")}
+	}
+	r := rewind{vm: vm, t: vm.tables, s: vm.from, keep: true}
+	if err := r.do(); err != nil {
+		vm.ended = true
+		return &HostError{"rewind", err}
+	}
+	vm.kick.raised.Store(0)
+	vm.signals.Store(0)
+	vm.con.wants, vm.con.waiting = [3]bool{}, 0
+	return vm.resume()
+}
+
+// rewind is one way back.
+type rewind struct {
+	vm   *VM
+	t    *pageTables
+	s    *Snapshot
+	keep bool // pages that were touched first
+
+	kept  []frame // of such pages
+	owed  int     // promises that were kept with them
+	added []frame // page tables that the snapshot does not have
+}
+
+func (r *rewind) do() error {
+	r.t.mu.Lock()
+	defer r.t.mu.Unlock()
+	if err := r.t.invalidate(); err != nil {
+		return err
+	}
+	r.tables()
+	if len(r.kept) > maxKept {
+		r.keep, r.kept, r.owed, r.added = false, nil, 0, nil
+		r.tables()
+	}
+	r.owners()
+	if err := r.contents(); err != nil {
+		return err
+	}
+	return r.t.invalidate()
+}
+
+// tables sets back what differs from the snapshot's.
+func (r *rewind) tables() {
+	for _, f := range r.s.seen.tables {
+		now, then := r.t.mem.entries(f.frame), r.s.base.entries(f.frame)
+		if *now == *then {
+			continue
+		}
+		for i := range now {
+			switch {
+			case now[i] == then[i]:
+			case f.shift > 12:
+				r.empty(now[i].load().frame(), f.shift-9)
+			default:
+				r.entry(&now[i], then[i])
+			}
+		}
+	}
+}
+
+// empty empties a table that was added. It stays, as tables do.
+func (r *rewind) empty(f frame, shift int) {
+	r.added = append(r.added, f)
+	table := r.t.mem.entries(f)
+	for i := range table {
+		switch v := table[i].load(); {
+		case v == 0:
+		case shift > 12:
+			r.empty(v.frame(), shift-9)
+		default:
+			r.entry(&table[i], 0)
+		}
+	}
+}
+
+func (r *rewind) entry(e *entry, then entry) {
+	now := e.load()
+	if r.keep && r.wasTouched(now, then) {
+		r.kept = append(r.kept, now.frame())
+		if then&pteOwed != 0 {
+			r.owed++
+		}
+		return
+	}
+	if now&ptePresent != 0 {
+		r.t.voided(now.frame())
+	}
+	e.store(then)
+}
+
+// wasTouched says whether all that has happened to an entry is a first touch. Its page
+// is nobody else's, now and in the snapshot.
+func (r *rewind) wasTouched(now, then entry) bool {
+	return then&pteLazy != 0 && now.holds() && now&^pteAddr == lazyBits(then) &&
+		r.s.seen.kind[now.frame()] == 0 && !r.t.mem.shared(now.frame())
+}
+
+// owners makes the account of frames the snapshot's, but for those that stay.
+func (r *rewind) owners() {
+	m, then := r.t.mem, &r.s.seen.frames
+	copy(m.free, then.free)
+	m.left, m.owed, m.hint, m.extra = then.left, then.owed-r.owed, then.hint, maps.Clone(then.extra)
+	for _, list := range [][]frame{r.kept, r.added} {
+		for _, f := range list {
+			m.free[f/64] &^= 1 << (f % 64)
+		}
+		m.left -= len(list)
+	}
+}
+
+// contents gives pages that were written what was in them. Where the snapshot has
+// none they are zero, as those who take a frame expect.
+func (r *rewind) contents() error {
+	dirty, err := r.t.mem.written()
+	if err != nil {
+		return err
+	}
+	m, files := r.t.mem, r.s.state.Extents
+	tables := r.tableSet()
+	var free []frame
+	for _, d := range dirty {
+		for f := d.First; f < d.end(); f++ {
+			for len(files) > 0 && files[0].end() <= f {
+				files = files[1:]
+			}
+			switch {
+			case tables.has(f) || r.s.seen.kind[f]&(frameTable|frameSystem) != 0:
+			case r.s.seen.kind[f] == 0:
+				free = append(free, f)
+			case len(files) > 0 && files[0].First <= f:
+				copy(m.page(f), r.s.base.page(f))
+			default:
+				clear(m.page(f))
+			}
+		}
+	}
+	if len(free) > 2*maxKept {
+		return forRuns(free, m.discard)
+	}
+	for _, f := range free {
+		clear(m.page(f))
+	}
+	return nil
+}
+
+// frameSet is a set of frames; nil is empty.
+type frameSet []uint64
+
+func (s frameSet) has(f frame) bool { return s != nil && s[f/64]&(1<<(f%64)) != 0 }
+
+func (r *rewind) tableSet() frameSet {
+	if len(r.added) == 0 {
+		return nil
+	}
+	s := make(frameSet, len(r.t.mem.free))
+	for _, f := range r.added {
+		s[f/64] |= 1 << (f % 64)
+	}
+	return s
+}
