@@ -6,8 +6,9 @@ type device uint32
 // Minor numbers of the memory devices, major 1. Linux's
 // Documentation/admin-guide/devices.txt.
 const (
-	memMajor = 1
-	ttyMajor = 5
+	memMajor      = 1
+	ttyMajor      = 5
+	functionMajor = 240 // the first one for local use
 
 	devNull    device = 3
 	devZero    device = 5
@@ -26,6 +27,8 @@ func (fs *FS) openDevice(f *file) (stream, Errno) {
 	switch {
 	case ma == ttyMajor && mi <= 2:
 		return fs.openTTY(f)
+	case ma == functionMajor && mi == 0:
+		return fs.openFunction(f)
 	case ma != memMajor:
 		return nil, ENXIO
 	}
@@ -70,6 +73,7 @@ func (fs *FS) mountDev() {
 		{"null", memMajor, devNull}, {"zero", memMajor, devZero}, {"full", memMajor, devFull},
 		{"random", memMajor, devRandom}, {"urandom", memMajor, devURandom},
 		{"tty", ttyMajor, 0}, {"console", ttyMajor, 1},
+		{"function", functionMajor, 0},
 	} {
 		n := fs.newInode(devDev, S_IFCHR|0o666)
 		n.rdev = makedev(d.major, uint32(d.minor))

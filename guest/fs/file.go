@@ -77,13 +77,13 @@ func (f *file) writable() bool {
 }
 
 // pollable is whether the host's event poll shall know the description. A
-// console is only when the program asked for O_NONBLOCK: blocking readers
-// park elsewhere.
+// console or an exchange is only when the program asked for O_NONBLOCK:
+// blocking readers park elsewhere.
 func (f *file) pollable() bool {
 	switch f.stream.(type) {
 	case *pipe, *counter, *endpoint:
 		return true
-	case *console:
+	case *console, *functionFile:
 		return f.nonblock()
 	}
 	return false
@@ -106,13 +106,24 @@ func (f *file) named(fd int) {
 
 func (f *file) unnamed(fd int) {
 	f.poll.mu.Lock()
-	defer f.poll.mu.Unlock()
 	if i := slices.Index(f.poll.nums, int32(fd)); i >= 0 {
 		f.poll.nums = slices.Delete(f.poll.nums, i, i+1)
 	}
 	if f.poll.known {
 		f.fs.host.PollUnregister(int32(fd))
 	}
+	last := len(f.poll.nums) == 0
+	f.poll.mu.Unlock()
+	if x, ok := f.stream.(*functionFile); ok && last {
+		x.unnamed()
+	}
+}
+
+// unheld is whether no descriptor leads to the description any more.
+func (f *file) unheld() bool {
+	f.poll.mu.Lock()
+	defer f.poll.mu.Unlock()
+	return len(f.poll.nums) == 0
 }
 
 // learn registers a description that has just become pollable.

@@ -27,7 +27,10 @@ type FS struct {
 
 	inFlight atomic.Int32 // descriptions on their way through sockets
 	resolver *inode       // /etc/resolv.conf, if it was made; set by build
-	maps     mapped
+
+	functions functionFiles
+	lives     waitRoom // for another generation
+	maps      mapped
 
 	hostname atomic.Pointer[string]
 }
@@ -42,6 +45,8 @@ func New(h Host) *FS {
 	}
 	fs.space.limit = int64(h.MemBytes / 2)
 	fs.polls.init()
+	fs.lives.init()
+	fs.functions.changed.L = &fs.functions.mu
 	fs.table.fs = fs
 	fs.hostname.Store(&fs.host.Hostname)
 	for i := 0; i < 3; i++ {

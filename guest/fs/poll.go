@@ -106,6 +106,9 @@ func (f *file) state() uint32 {
 	if f.stream == nil {
 		return EPOLLIN | EPOLLOUT
 	}
+	if x, ok := f.stream.(*functionFile); ok {
+		return x.asked(f)
+	}
 	return f.stream.ready(f)
 }
 
