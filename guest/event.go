@@ -100,6 +100,9 @@ func takeEvents() {
 		if p&(1<<hypercall.EventBlock|1<<hypercall.EventNet) != 0 {
 			tellRings()
 		}
+		if p&(1<<hypercall.EventMessage) != 0 {
+			notify(FDMessage, epollIn)
+		}
 		if p&(1<<hypercall.EventSuspend) != 0 {
 			// No thread is inside the kernel.
 			drainRings()

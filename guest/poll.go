@@ -15,8 +15,9 @@ const (
 	FDConsoleErr int32 = 1<<20 + 4 // and for stderr
 	FDBlock      int32 = 1<<20 + 5 // readable when a block ring has responses
 	FDNet        int32 = 1<<20 + 6 // readable when a network ring has packets, or room
+	FDMessage    int32 = 1<<20 + 7 // readable when the host has put a message
 
-	kernelFDs = 7
+	kernelFDs = 8
 	maxFiles  = 1 << 16 // descriptors of files
 	itemChunk = 256
 )

@@ -55,6 +55,9 @@ func host() fs.Host {
 		Areas:           areas,
 		NextThread:      nextThread,
 		ThreadID:        func() int { return int(guest.Gate(sys_gettid, 0, 0, 0, 0, 0, 0)) },
+		Messages:        messageSource(),
+		Ready:           programReady,
+		Life:            life,
 		Shares:          shares(),
 		Facts:           facts(),
 	}

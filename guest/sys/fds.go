@@ -147,6 +147,9 @@ func ioctl(a *args) (int, fs.Errno) {
 	if e := blockControl(a); e != fs.ENOTTY {
 		return 0, e
 	}
+	if e := functionControl(a); e != fs.ENOTTY {
+		return 0, e
+	}
 	tty, e := files().Terminal(fd)
 	if e != 0 {
 		return 0, e

@@ -6,16 +6,24 @@ import (
 )
 
 // NetWaiter waits for guest.FDNet. One goroutine uses it.
-type NetWaiter struct {
-	pd    uintptr
-	ready bool // the poller tells of what comes after the last Reset
-}
+type NetWaiter struct{ eventWaiter }
 
 // Reset forgets what the poller told. What comes after it, Wait hears of: so look
 // once more in between.
-func (w *NetWaiter) Reset() {
+func (w *NetWaiter) Reset() { w.reset(guest.FDNet) }
+
+// Wait parks until a network ring has something, after a Reset.
+func (w *NetWaiter) Wait() { w.wait() }
+
+// eventWaiter waits for one of the kernel's own descriptors. One goroutine uses it.
+type eventWaiter struct {
+	pd    uintptr
+	ready bool // the poller tells of what comes after the last reset
+}
+
+func (w *eventWaiter) reset(fd int32) {
 	if w.pd == 0 {
-		pd, errno := pollOpen(uintptr(guest.FDNet))
+		pd, errno := pollOpen(uintptr(fd))
 		if errno != 0 {
 			w.ready = false
 			return
@@ -25,8 +33,8 @@ func (w *NetWaiter) Reset() {
 	w.ready = pollReset(w.pd, 'r') == 0
 }
 
-// Wait parks until a network ring has something, after a Reset.
-func (w *NetWaiter) Wait() {
+// wait parks until the descriptor is ready, after a reset.
+func (w *eventWaiter) wait() {
 	if w.ready {
 		pollWait(w.pd, 'r')
 	} else {
