@@ -29,7 +29,7 @@ type Config struct {
 	Output string
 	// RootFS is a folder that becomes the guest's root file system.
 	RootFS string
-	// Tags and Ldflags are handed to go build.
+	// Tags, beside the tag pvrun, and Ldflags are handed to go build.
 	Tags, Ldflags string
 	// Dir is where Package is looked up. Empty: the working directory.
 	Dir string
@@ -180,9 +180,7 @@ func (b *builder) linkArgs(out string) []string {
 	if !strings.Contains(b.root.flags, "-buildvcs") {
 		args = append(args, "-buildvcs=false")
 	}
-	if b.cfg.Tags != "" {
-		args = append(args, "-tags", b.cfg.Tags)
-	}
+	args = append(args, "-tags", b.tags())
 	if b.cfg.Ldflags != "" {
 		args = append(args, "-ldflags", b.cfg.Ldflags)
 	}

@@ -74,11 +74,8 @@ func (p listed) missing() bool {
 // list describes the packages of the build as they were with cgo; empty when
 // the go command cannot tell.
 func (b *builder) list(ctx context.Context) []listed {
-	args := []string{"list", "-e", "-deps", "-json=ImportPath,Dir,Name,Standard,DepOnly,CgoFiles,Error"}
-	if b.cfg.Tags != "" {
-		args = append(args, "-tags", b.cfg.Tags)
-	}
-	args = append(append(args, "--"), b.target.args...)
+	args := []string{"list", "-e", "-deps", "-json=ImportPath,Dir,Name,Standard,DepOnly,CgoFiles,Error", "-tags", b.tags(), "--"}
+	args = append(args, b.target.args...)
 	out, err := b.goTool().with("CGO_ENABLED=1").output(ctx, b.target.dir, args...)
 	if err != nil {
 		return nil

@@ -35,7 +35,7 @@ type RootFS struct {
 const (
 	featuresRequired = hypercall.FeatureConsole
 	featuresUsable   = featuresRequired | hypercall.FeatureHostFile |
-		hypercall.FeatureSuspend | hypercall.FeatureAlias | hypercall.FeatureTrapMode
+		hypercall.FeatureSuspend | hypercall.FeatureAlias | hypercall.FeatureTrapMode | hypercall.FeatureMessage
 )
 
 // makeImage writes the image out: the linked program, the archive of the

@@ -13,6 +13,8 @@ type Toolchain struct {
 	Origin  string   // the installed tree
 	GOROOT  string   // the derived one
 	Env     []string // what makes the command use it, NAME=VALUE
+	Tags    string   // what -tags must say if the user gives none
+	Flags   string   // GOFLAGS with that
 	NoNet   error    // why programs that import net cannot be built; nil where they can
 }
 
@@ -33,7 +35,10 @@ func FindToolchain(ctx context.Context, cfg Config) (Toolchain, error) {
 	if err != nil {
 		return Toolchain{}, err
 	}
-	return Toolchain{Command: root.command(), Origin: root.installed, GOROOT: root.derived, Env: root.settings(), NoNet: root.noStack}, nil
+	return Toolchain{
+		Command: root.command(), Origin: root.installed, GOROOT: root.derived, NoNet: root.noStack,
+		Env: root.settings(), Tags: WithTag(tagsOf(root.flags)), Flags: flagsWithTag(root.flags),
+	}, nil
 }
 
 // GuestFlags is a flag of the go command that has the guest library compiled as it

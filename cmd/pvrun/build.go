@@ -21,7 +21,8 @@ const buildHelp = `Build the image of a Go main package.
 PKG is a folder, an import path or .go files, as for go build; the package in
 the current folder when there is none. The user's own Go does the work, on a
 copy of its source tree in the cache that has the guest library in it. The
-user's module is not touched. Programs must be pure Go: cgo is off.`
+user's module is not touched. Programs must be pure Go: cgo is off. The build
+tag pvrun is set.`
 
 func newBuild(s streams) *cobra.Command {
 	cfg := build.Config{Stdout: s.err, Stderr: s.err}

@@ -24,7 +24,8 @@ environment that go test would give it; /tmp is in memory, and TMPDIR, when it i
 set, the host's folder. Profiles and coverage are written where go test writes them. With
 -c, the binaries are images for pvrun run.
 
--race, -msan, -asan and -fuzz are refused. Results are not cached.
+-race, -msan, -asan and -fuzz are refused. Results are not cached. The build tag
+pvrun is set.
 
 The flags below are pvrun's; those of go test stand in 'go help testflag'.`
 
@@ -65,6 +66,7 @@ func (t *testArgs) run(ctx context.Context, s streams) error {
 	if t.dir != "" {
 		args = append(args, "-C="+t.dir)
 	}
+	args = append(args, "-tags="+tools.Tags)
 	if strings.Contains(os.Getenv("GOFLAGS"), "-gcflags") {
 		args = append(args, build.GuestFlags) // other flags for all packages would undo those
 	} else {

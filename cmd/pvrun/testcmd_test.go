@@ -22,6 +22,7 @@ func TestSortTestArgs(t *testing.T) {
 		{args: "-m 1g --writable -v .", own: "--memory=1g --writable", rest: "-v ."},
 		{args: "--memory=512m . -args -m 3", own: "--memory=512m", rest: ". -args -m 3"},
 		{args: "-gcflags -m .", rest: "-gcflags -m -gcflags=pvrun/...= ."},
+		{args: "-tags a,b . -tags=c", rest: "-tags=pvrun,a,b . -tags=pvrun,c"},
 		{args: "-run -race .", rest: "-run -race ."},
 		{args: "-C sub -count=1", rest: "-count=1", other: "C sub"},
 		{args: "-c -o out/ .", rest: ".", other: "c o out/"},
@@ -75,7 +76,7 @@ func TestTestCommand(t *testing.T) {
 	defer func(old func(build.Toolchain, []string) error) { becomeGo = old }(becomeGo)
 	becomeGo = func(tc build.Toolchain, args []string) error { tools, asked = tc, args; return nil }
 	code, stdout, stderr := pvrunCommand(t, "test", "-C", ".", "-m", "2g", "-short", "errors")
-	want := append(append([]string{"test", "-C=."}, tools.FileNames()...), asked[len(asked)-3], "-short", "errors")
+	want := append(append([]string{"test", "-C=.", "-tags=pvrun"}, tools.FileNames()...), asked[len(asked)-3], "-short", "errors")
 	if code != 0 || stdout != "" || stderr != "" || !slices.Equal(asked, want) {
 		t.Errorf("exit code %d, %s%s, asked %q", code, stdout, stderr, asked)
 	}

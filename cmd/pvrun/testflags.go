@@ -90,6 +90,8 @@ func (t *testArgs) sort(name string, args []string) (n int, err error) {
 		return n, fmt.Errorf("-%s is not supported: %s", name, refused[name])
 	case name == "c":
 		t.compile = !isFalse(value)
+	case name == "tags": // takes the place of the one in GOFLAGS
+		t.rest = append(t.rest, "-tags="+build.WithTag(value))
 	default:
 		t.rest = append(t.rest, args[:n]...)
 		if name == "gcflags" {

@@ -12,7 +12,8 @@ const envHelp = `Print what makes the go command link programs for pvrun, as she
     eval "$(pvrun env)"
     go test -exec 'pvrun exec' ./...
 
-It derives the Go tree in the cache first, unless it is there.`
+It derives the Go tree in the cache first, unless it is there. Among the settings is
+GOFLAGS with the build tag pvrun, which -tags on a command line takes away again.`
 
 func newEnv(s streams) *cobra.Command {
 	return &cobra.Command{
@@ -25,7 +26,7 @@ func newEnv(s streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, kv := range tools.Env {
+			for _, kv := range append(tools.Env, "GOFLAGS="+tools.Flags) {
 				name, value, _ := strings.Cut(kv, "=")
 				fmt.Fprintf(s.out, "export %s='%s'\n", name, strings.ReplaceAll(value, "'", `'\''`))
 			}
