@@ -65,6 +65,15 @@ func (a *account) use(f frame, kind frameKind) error {
 	return nil
 }
 
+// used are the frames that are somebody's, a bit each.
+func (a *account) used() []uint64 {
+	set := make([]uint64, len(a.free))
+	for i, w := range a.free {
+		set[i] = ^w
+	}
+	return set
+}
+
 func (a *account) at(f frame) frameKind {
 	if int(f) < len(a.kind) {
 		return a.kind[f]

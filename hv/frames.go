@@ -11,6 +11,10 @@ type frames struct {
 	total int
 	hint  int // no word before it has a free frame
 
+	// notTables has a bit set for each frame that may not become a page table; nil for
+	// none. Tables stay for ever, and a snapshot's frames have to get back what they had.
+	notTables []uint64
+
 	// extra counts the users beyond the first of a frame that several
 	// mappings share.
 	extra map[frame]int
@@ -42,6 +46,22 @@ func (f *frames) take() (frame, bool) {
 			return frame(f.hint*64 + b), true
 		}
 		f.hint++
+	}
+	return 0, false
+}
+
+// takeTable hands out a free frame for a page table.
+func (f *frames) takeTable() (frame, bool) {
+	if f.notTables == nil {
+		return f.take()
+	}
+	for i := f.hint; i < len(f.free); i++ {
+		if w := f.free[i] &^ f.notTables[i]; w != 0 {
+			b := bits.TrailingZeros64(w)
+			f.free[i] &^= 1 << b
+			f.left--
+			return frame(i*64 + b), true
+		}
 	}
 	return 0, false
 }

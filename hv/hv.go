@@ -99,6 +99,7 @@ type VM struct {
 	vcpuPage *hypercall.VCPUInfo
 	from     *Snapshot                 // that the machine was made of, or nil
 	resting  bool                      // a suspend ends the loop
+	dirtied  dirtied                   // by the lives of a machine that is rewound
 	boot     loader                    // of the guest's memory
 	sites    map[uint64]sensitive.Site // trap mode: instructions that were changed, by physical address
 	start    startInfo

@@ -95,13 +95,18 @@ func frameAt(a hypercall.GPA) frame { return frame((a - kvm.MemoryBase) >> pageS
 // vCPU knows of translations to them is void (MADV_DONTNEED reaches KVM's MMU
 // notifier).
 func (m *memory) discard(f frame, n int) error {
-	err := unix.Madvise(m.run(f, n), unix.MADV_DONTNEED)
+	err := m.forget(f, n)
 	for _, x := range m.files {
 		if from, to := max(f, x.First), min(f+frame(n), x.end()); from < to {
 			clear(m.run(from, int(to-from))) // it shows the file again
 		}
 	}
 	return err
+}
+
+// forget is discard where frames may show a file's pages again.
+func (m *memory) forget(f frame, n int) error {
+	return unix.Madvise(m.run(f, n), unix.MADV_DONTNEED)
 }
 
 // populate backs frames with host memory at once, which is cheaper than a host

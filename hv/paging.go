@@ -78,7 +78,7 @@ func (t *pageTables) slot(a uint64, create bool) *entry {
 			if !create {
 				return nil
 			}
-			f, ok := t.mem.take()
+			f, ok := t.mem.takeTable()
 			if !ok {
 				return nil
 			}

@@ -54,10 +54,12 @@ func (vm *VM) findPages() error {
 // new life of it.
 func (vm *VM) resume() error {
 	r := &vm.from.state
-	vm.cpu.guest = &pvGuest{vcpu: vm.cpu, info: vm.vcpuPage, upcall: r.Upcall}
-	if err := vm.hw.SetSyscallEntry(r.Upcall.Syscall); err != nil {
-		return &HostError{"resume", err}
+	if old, ok := vm.cpu.guest.(*pvGuest); !ok || old.upcall.Syscall != r.Upcall.Syscall {
+		if err := vm.hw.SetSyscallEntry(r.Upcall.Syscall); err != nil {
+			return &HostError{"resume", err}
+		}
 	}
+	vm.cpu.guest = &pvGuest{vcpu: vm.cpu, info: vm.vcpuPage, upcall: r.Upcall}
 	vm.resetVCPU()
 	vm.clock.resume(vm.hw.TSC(), &vm.shared.Clock, r.Clock)
 	if m := vm.messages; m != nil {

@@ -137,36 +137,68 @@ func (r *rewind) owners() {
 // contents gives pages that were written what was in them. Where the snapshot has
 // none they are zero, as those who take a frame expect.
 func (r *rewind) contents() error {
-	dirty, err := r.t.mem.written()
+	dirty, err := r.dirty()
 	if err != nil {
 		return err
 	}
+	if r.vm.dirtied.tooMany(len(dirty)) {
+		return forRuns(dirty, r.t.mem.forget) // they show the file, or zeros, again
+	}
 	m, files := r.t.mem, r.s.state.Extents
+	for _, f := range dirty {
+		for len(files) > 0 && files[0].end() <= f {
+			files = files[1:]
+		}
+		if len(files) > 0 && files[0].First <= f && r.s.seen.kind[f] != 0 {
+			copy(m.page(f), r.s.base.page(f))
+		} else {
+			clear(m.page(f))
+		}
+	}
+	return nil
+}
+
+// dirtied knows how many pages lives write: which of those that are the machine's own a
+// life has written cannot be told, and what one alone has would be copied for ever.
+type dirtied struct {
+	usual   int // 0: not known
+	rewinds int // since pages were last forgotten
+}
+
+const (
+	// maxUnusual is by how many pages more than twice as many as usual a life may write.
+	maxUnusual = 256
+	// forgetEvery is after how many rewinds what is usual is found out anew.
+	forgetEvery = 1024
+)
+
+// tooMany says whether it is time to forget all pages that were written.
+func (d *dirtied) tooMany(n int) bool {
+	if d.rewinds++; d.usual == 0 {
+		d.usual = n
+	}
+	if n <= 2*d.usual+maxUnusual && d.rewinds < forgetEvery {
+		return false
+	}
+	*d = dirtied{}
+	return true
+}
+
+// dirty are the frames that were written, but for page tables and the machine's own.
+func (r *rewind) dirty() (list []frame, err error) {
+	runs, err := r.t.mem.written()
+	if err != nil {
+		return nil, err
+	}
 	tables := r.tableSet()
-	var free []frame
-	for _, d := range dirty {
+	for _, d := range runs {
 		for f := d.First; f < d.end(); f++ {
-			for len(files) > 0 && files[0].end() <= f {
-				files = files[1:]
-			}
-			switch {
-			case tables.has(f) || r.s.seen.kind[f]&(frameTable|frameSystem) != 0:
-			case r.s.seen.kind[f] == 0:
-				free = append(free, f)
-			case len(files) > 0 && files[0].First <= f:
-				copy(m.page(f), r.s.base.page(f))
-			default:
-				clear(m.page(f))
+			if !tables.has(f) && r.s.seen.kind[f]&(frameTable|frameSystem) == 0 {
+				list = append(list, f)
 			}
 		}
 	}
-	if len(free) > 2*maxKept {
-		return forRuns(free, m.discard)
-	}
-	for _, f := range free {
-		clear(m.page(f))
-	}
-	return nil
+	return list, nil
 }
 
 // frameSet is a set of frames; nil is empty.

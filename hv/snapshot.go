@@ -247,6 +247,7 @@ func (vm *VM) restore() (err error) {
 		return &HostError{"resume", err}
 	}
 	vm.mem.frames = s.seen.frames.clone()
+	vm.mem.notTables = s.seen.used()
 	vm.tables = &pageTables{mem: vm.mem, root: s.state.Root, seen: make([]uint64, len(vm.mem.free))}
 	vm.space, vm.boot = guestMemory{vm.tables}, loader{vm.mem, vm.tables}
 	if err := vm.findPages(); err != nil {
