@@ -15,39 +15,45 @@ const (
 	maxHostname = 64
 )
 
-// findPages learns where the contract's pages are, by their addresses.
-func (vm *VM) findPages() error {
-	page := func(a hypercall.GVA, bits entry) (frame, error) {
-		const all = ptePresent | pteUser | pteWrite | pteNX
-		e := vm.tables.slot(uint64(a), false)
-		if e == nil || e.load()&all != ptePresent|pteUser|bits {
-			return 0, fmt.Errorf("there is no page at %#x as there should be", a)
-		}
-		return e.load().frame(), nil
-	}
-	var found [4]frame
-	for i, p := range []struct {
+// contractPages are the frames of the contract's pages.
+type contractPages struct{ hypercall, shared, vcpu, start, queue frame }
+
+// contractPages finds them by their addresses.
+func (s *Snapshot) contractPages() (p contractPages, err error) {
+	t := &pageTables{mem: s.base, root: s.state.Root}
+	for _, want := range []struct {
 		at   hypercall.GVA
 		bits entry
+		to   *frame
 	}{
-		{hypercall.HypercallGVA, 0}, {hypercall.SharedInfoGVA, pteWrite | pteNX},
-		{hypercall.VCPUInfoGVA, pteWrite | pteNX}, {hypercall.StartInfoGVA, pteNX},
+		{hypercall.HypercallGVA, 0, &p.hypercall},
+		{hypercall.SharedInfoGVA, pteWrite | pteNX, &p.shared},
+		{hypercall.VCPUInfoGVA, pteWrite | pteNX, &p.vcpu},
+		{hypercall.StartInfoGVA, pteNX, &p.start},
+		{hypercall.MessageGVA, pteNX, &p.queue},
 	} {
-		f, err := page(p.at, p.bits)
-		if err != nil {
-			return err
+		if want.to == &p.queue && !s.state.Messages {
+			continue
 		}
-		found[i] = f
+		const all = ptePresent | pteUser | pteWrite | pteNX
+		e := t.slot(uint64(want.at), false)
+		if e == nil || e.load()&all != ptePresent|pteUser|want.bits {
+			return p, fmt.Errorf("there is no page at %#x as there should be", want.at)
+		}
+		*want.to = e.load().frame()
 	}
-	kvm.HypercallPage(vm.mem.page(found[0]))
-	vm.shared, vm.start.frame = vm.mem.sharedInfo(found[1]), found[3]
-	vm.vcpuPage = vm.mem.vcpuInfo(found[2])
-	if !vm.cfg.Messages {
-		return nil
+	return p, nil
+}
+
+// findPages learns where the contract's pages are.
+func (vm *VM) findPages() {
+	p := &vm.from.pages
+	kvm.HypercallPage(vm.mem.page(p.hypercall))
+	vm.shared, vm.start.frame = vm.mem.sharedInfo(p.shared), p.start
+	vm.vcpuPage = vm.mem.vcpuInfo(p.vcpu)
+	if vm.cfg.Messages {
+		vm.messages = &messages{vm: vm, frame: p.queue}
 	}
-	queue, err := page(hypercall.MessageGVA, pteNX)
-	vm.messages = &messages{vm: vm, frame: queue}
-	return err
 }
 
 // resume makes the processor and the clock those of the snapshot, and the start of a

@@ -19,13 +19,14 @@ import (
 // not change, and may be used from several goroutines. Close it after the machines that
 // were made from it.
 type Snapshot struct {
-	file  *os.File // with the pages at first, in the order of extents
-	first int64
-	state rest
-	base  *memory  // the machine's memory as the file has it, to be read
-	seen  *account // of its frames
-	pages int
-	lives atomic.Uint64
+	file   *os.File // with the pages at first, in the order of extents
+	first  int64
+	state  rest
+	base   *memory  // the machine's memory as the file has it, to be read
+	seen   *account // of its frames
+	pages  contractPages
+	stored int // pages
+	lives  atomic.Uint64
 }
 
 // rest is what a machine at rest is, beside its memory. In a file it is hostile.
@@ -65,7 +66,7 @@ type SnapshotInfo struct {
 func (s *Snapshot) Info() SnapshotInfo {
 	r := &s.state
 	return SnapshotInfo{
-		Memory: r.Memory, Stored: int64(s.pages) << pageShift,
+		Memory: r.Memory, Stored: int64(s.stored) << pageShift,
 		Args: slices.Clone(r.Args), Env: slices.Clone(r.Env), Hostname: r.Hostname, Messages: r.Messages,
 	}
 }
@@ -179,8 +180,11 @@ func (s *Snapshot) open() (err error) {
 	if s.seen, err = newAccount(s.base, s.state.Root); err != nil {
 		return fmt.Errorf("page tables: %w", err)
 	}
+	if s.pages, err = s.contractPages(); err != nil {
+		return err
+	}
 	for _, x := range s.state.Extents {
-		s.pages += x.Pages
+		s.stored += x.Pages
 	}
 	return nil
 }
@@ -250,9 +254,7 @@ func (vm *VM) restore() (err error) {
 	vm.mem.notTables = s.seen.used()
 	vm.tables = &pageTables{mem: vm.mem, root: s.state.Root, seen: make([]uint64, len(vm.mem.free))}
 	vm.space, vm.boot = guestMemory{vm.tables}, loader{vm.mem, vm.tables}
-	if err := vm.findPages(); err != nil {
-		return &HostError{"resume", err}
-	}
+	vm.findPages()
 	if err := vm.createHardware(s.seen.system); err != nil {
 		return err
 	}

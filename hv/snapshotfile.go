@@ -107,7 +107,7 @@ func (s *Snapshot) write(f *os.File) error {
 	}
 	h := snapshotHeader{
 		Magic: snapshotMagic, Format: snapshotFormat, ABI: hypercall.Version, Mode: uint32(hypercall.ModePV),
-		Text: uint64(len(text)), Pages: uint64(s.pages), CPU: cpu,
+		Text: uint64(len(text)), Pages: uint64(s.stored), CPU: cpu,
 	}
 	text = append(text, s.hashes()...)
 	h.Hash = xxhash.Sum64(text)
@@ -145,7 +145,7 @@ var processor = sync.OnceValues(func() (name [64]byte, err error) {
 
 // hashes are one of each stored page, in the file's order.
 func (s *Snapshot) hashes() []byte {
-	out := make([]byte, 0, s.pages*hashSize)
+	out := make([]byte, 0, s.stored*hashSize)
 	for _, x := range s.state.Extents {
 		for i := range x.Pages {
 			out = binary.LittleEndian.AppendUint64(out, xxhash.Sum64(s.base.page(x.First+frame(i))))
