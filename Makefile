@@ -9,7 +9,7 @@ IMAGE      ?= hello
 ARGS       ?=
 
 # Modules of their own, beside the root's.
-MODULES    := images cmd/pvrun-net test/e2e/programs test/e2e/tested
+MODULES    := images cmd/pvrun-net function test/e2e/programs test/e2e/tested
 STATIC     := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # The race detector needs cgo, and so a C compiler.
 RACE       := $(shell command -v cc >/dev/null 2>&1 && echo -race)
@@ -39,7 +39,7 @@ test: vet ## all tests; says at the end whether KVM was tested
 	@status=0; \
 	echo "$(GO) test $(RACE) ./..."; \
 	PVRUN_KVM_REPORT=$(KVMREPORT) $(GO) test -count=1 -timeout 15m $(RACE) ./... || status=$$?; \
-	(cd cmd/pvrun-net && $(GO) test -count=1 -timeout 5m $(RACE) ./...) || status=$$?; \
+	for dir in cmd/pvrun-net function; do (cd $$dir && $(GO) test -count=1 -timeout 5m $(RACE) ./...) || status=$$?; done; \
 	echo; \
 	if grep -q '^KVM NOT TESTED' $(KVMREPORT) 2>/dev/null || ! grep -q '^KVM tested' $(KVMREPORT) 2>/dev/null; then \
 		echo '*** KVM NOT TESTED: no machine was run ***'; cat $(KVMREPORT) 2>/dev/null; \
@@ -94,6 +94,7 @@ vet: ## gofmt and go vet find nothing
 	$(GO) vet $$($(GO) list ./... | grep -v /pvrun/guest)
 	$(GO) vet -unsafeptr=false ./guest/...
 	@set -e; for dir in $(MODULES); do (cd $$dir && echo "$(GO) vet ./... # $$dir" && $(GO) vet ./...); done
+	cd function && $(GO) vet -tags pvrun ./...
 
 # In the guest, where assembly calls what Go does not, and in structures of the
 # kernel's, unused is no finding. The programs of test/e2e do wrong on purpose.
@@ -102,6 +103,7 @@ lint: ## staticcheck finds nothing
 	$(GO) run $(STATIC) $$($(GO) list ./... | grep -v -e /pvrun/guest -e /hv/kvm -e /test/bench)
 	cd images && $(GO) run $(STATIC) ./...
 	cd cmd/pvrun-net && $(GO) run $(STATIC) ./...
+	cd function && $(GO) run $(STATIC) ./... && $(GO) run $(STATIC) -tags pvrun ./...
 
 golden: ## write the golden files anew; look at the difference before you commit it
 	$(GO) test -count=1 ./cmd/pvrun ./hypercall ./internal/compare ./test/conformance ./test/e2e -update

@@ -247,6 +247,20 @@ func TestCommandIsSmall(t *testing.T) {
 	}
 }
 
+// What answers messages needs no network: package net is a third of a small image, and
+// a stack that every clone would have.
+func TestFunctionIsSmall(t *testing.T) {
+	for _, p := range strings.Fields(goOutput(t, "list", "-C", "function", "-tags", "pvrun", "-deps", ".")) {
+		switch {
+		case p == "net", strings.HasPrefix(p, "net/"), strings.HasPrefix(p, "crypto/"), p == "encoding/json":
+			t.Errorf("function links %s", p)
+		}
+	}
+	if list := goOutput(t, "list", "-C", "function", "-m", "all"); strings.Count(list, "\n") != 1 {
+		t.Errorf("function needs %s", list)
+	}
+}
+
 // The root module needs little. What only images, benchmarks or tests need has
 // a go.mod of its own.
 func TestDirectDependencies(t *testing.T) {

@@ -1,0 +1,3 @@
+module github.com/pvrun/pvrun/function
+
+go 1.26
