@@ -106,7 +106,7 @@ lint: ## staticcheck finds nothing
 	cd function && $(GO) run $(STATIC) ./... && $(GO) run $(STATIC) -tags pvrun ./...
 
 golden: ## write the golden files anew; look at the difference before you commit it
-	$(GO) test -count=1 ./cmd/pvrun ./hypercall ./internal/compare ./test/conformance ./test/e2e -update
+	$(GO) test -count=1 ./cmd/pvrun ./hypercall ./internal/compare ./internal/load ./test/conformance ./test/e2e -update
 
 check: lint test ## what must pass before a commit
 

@@ -27,17 +27,17 @@ func (r *Report) WriteBench(w io.Writer) error {
 }
 
 func (r *Result) benchLine(w io.Writer, mode string, run Round) {
-	fmt.Fprintf(w, "Benchmark%s/mode=%s\t%d\t%v ns/op\t%v exits/op", benchName(r.Name), mode, r.Ops, run.NS, run.Exits)
+	fmt.Fprintf(w, "Benchmark%s/mode=%s\t%d\t%v ns/op\t%v exits/op", BenchName(r.Name), mode, r.Ops, run.NS, run.Exits)
 	if run.KernelExits != nil {
 		fmt.Fprintf(w, "\t%v kernel-exits/op", *run.KernelExits)
 	}
 	fmt.Fprintf(w, "\t%v host-cpu-ns/op\t%v guest-cpu-ns/op\n", run.HostCPU, run.GuestCPU)
 }
 
-// benchName makes a benchmark's name of a workload's: "Paging4k". The format
+// BenchName makes a benchmark's name of a workload's: "Paging4k". The format
 // takes what follows a dash at the end for a number of CPUs, and ends a name at
 // white space.
-func benchName(name string) string {
+func BenchName(name string) string {
 	var b strings.Builder
 	up := true
 	for _, c := range name {

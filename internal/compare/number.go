@@ -19,6 +19,9 @@ func ExitsText(v float64) string {
 	return number(v)
 }
 
+// NumberText is a number for people.
+func NumberText(v float64) string { return number(v) }
+
 // number has three digits or more, and a comma after each three of a large one.
 func number(v float64) string {
 	switch a := math.Abs(v); {

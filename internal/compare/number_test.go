@@ -25,7 +25,7 @@ func TestBenchName(t *testing.T) {
 	for name, want := range map[string]string{
 		"boot": "Boot", "paging-4k": "Paging4k", "my image-2": "MyImage2", "": "Image", "é": "Image", "x/y": "XY",
 	} {
-		if got := benchName(name); got != want {
+		if got := BenchName(name); got != want {
 			t.Errorf("%s: got %s, want %s", name, got, want)
 		}
 	}
