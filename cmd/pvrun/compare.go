@@ -217,7 +217,7 @@ var newRunner = func(c compare.Command) compare.Runner { return c }
 func (c *compareFlags) find(ctx context.Context, cfg *compare.Config, args []string, dir string) error {
 	if len(args) > 0 {
 		pkg, rest := splitArgs(args)
-		run := runFlags{streams: c.streams}
+		run := runFlags{streams: c.streams, verb: "run"}
 		image, err := run.image(ctx, pkg)
 		if err != nil {
 			return err

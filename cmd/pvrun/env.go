@@ -10,22 +10,22 @@ import (
 
 // guestEnv is the program's environment: a few variables that programs take
 // for granted, then the file's, then the flags'. Later ones win.
-func guestEnv(file string, flags []string, terminal bool) ([]string, error) {
+func (r *runFlags) guestEnv() ([]string, error) {
 	list := []string{"PATH=/bin", "HOME=/"}
-	if term := os.Getenv("TERM"); terminal && term != "" {
+	if term := os.Getenv("TERM"); isTerminal(r.out) && term != "" {
 		list = append(list, "TERM="+term)
 	}
-	if file != "" {
-		more, err := readEnvFile(file)
+	if r.envFile != "" {
+		more, err := readEnvFile(r.envFile)
 		if err != nil {
 			return nil, err
 		}
 		list = append(list, more...)
 	}
-	for _, s := range flags {
+	for _, s := range r.env {
 		kv, err := setting(s)
 		if err != nil {
-			return nil, usageError{"pvrun run", fmt.Errorf("-e %s: %w", s, err)}
+			return nil, r.usage(fmt.Errorf("-e %s: %w", s, err))
 		}
 		list = append(list, kv...)
 	}

@@ -41,7 +41,7 @@ type execRun struct {
 }
 
 func newExec(s streams) *cobra.Command {
-	x := execRun{runFlags: runFlags{streams: s}}
+	x := execRun{runFlags: runFlags{streams: s, verb: "exec"}}
 	cmd := &cobra.Command{
 		Use:   "exec [flags] PROGRAM [args...]",
 		Short: "Run a program that go test or go run has linked",

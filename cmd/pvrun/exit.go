@@ -3,15 +3,17 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Exit codes. Those of `pvrun run` are docker's, so that the program's own
 // codes and pvrun's rarely meet.
 const (
 	exitOK      = 0
-	exitFailure = 1 // a verb other than run and exec has failed
-	exitUsage   = 2 // usage error of a verb other than run and exec
+	exitFailure = 1 // invoke: the program's handler has failed; a verb that runs no program has failed
+	exitUsage   = 2 // usage error of a verb that runs no program
 
+	exitEnded    = 123 // snapshot, invoke: the program ended where it was to go on
 	exitTimeout  = 124 // run: --timeout is over
 	exitHost     = 125 // run: pvrun's own error, usage errors included
 	exitFault    = 126 // run: the guest failed outside its program
@@ -43,6 +45,9 @@ func (e usageError) Error() string {
 }
 func (e usageError) Unwrap() error { return e.err }
 
+// runningVerbs are those whose exit code can be a program's.
+var runningVerbs = []string{"pvrun run", "pvrun exec", "pvrun snapshot", "pvrun invoke"}
+
 // exitCode is the code that err ends pvrun with.
 func exitCode(err error) int {
 	var exit exitError
@@ -52,7 +57,7 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.As(err, &exit):
 		return exit.code
-	case errors.As(err, &usage) && (usage.verb == "pvrun run" || usage.verb == "pvrun exec"):
+	case errors.As(err, &usage) && slices.Contains(runningVerbs, usage.verb):
 		return exitHost
 	case errors.As(err, &usage):
 		return exitUsage

@@ -34,11 +34,11 @@ var forwarded = []os.Signal{
 	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH,
 }
 
-// start runs the machine to its end. The error has the exit code.
-func (r *runFlags) start(ctx context.Context, cfg hv.Config) (err error) {
+// start makes the machine and runs it to its end. The error has the exit code.
+func (r *runFlags) start(ctx context.Context, newMachine func() (machine, error)) (err error) {
 	signals := listen()
 	defer func() { signal.Stop(signals()) }()
-	vm, err := newMachine(cfg)
+	vm, err := newMachine()
 	if errors.Is(err, fs.ErrNotExist) && isImageError(err) {
 		return exitError{exitNotFound, err}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -76,9 +77,9 @@ func newRoot(s streams) *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{cmd.CommandPath(), buildFlag(cmd, err)}
+		return usageError{cmd.CommandPath(), flagOfAnother(cmd, err)}
 	})
-	root.AddCommand(newBuild(s), newRun(s), newTest(s), newExec(s), newEnv(s), newCompare(s), newInspect(s), newVolume(s), newDoctor(s))
+	root.AddCommand(newBuild(s), newRun(s), newSnapshot(s), newInvoke(s), newTest(s), newExec(s), newEnv(s), newCompare(s), newInspect(s), newVolume(s), newDoctor(s))
 	root.AddCommand(extraCommands()...)
 	for _, cmd := range root.Commands() {
 		checkArgs(cmd)
@@ -87,23 +88,33 @@ func newRoot(s streams) *cobra.Command {
 	return root
 }
 
-// buildFlag is err, which is about a flag of cmd, with a hint where the flag is
-// one that only `pvrun build` has.
-func buildFlag(cmd *cobra.Command, err error) error {
+// flagOfAnother is err, which is about a flag of cmd, with a hint where the flag is
+// one that another command has.
+func flagOfAnother(cmd *cobra.Command, err error) error {
 	var unknown interface {
 		GetSpecifiedName() string
 		GetSpecifiedShortnames() string // as go build's flags look, with one dash
 	}
-	if cmd.Name() != "run" || !errors.As(err, &unknown) {
+	if !errors.As(err, &unknown) {
 		return err
 	}
-	for _, flag := range []string{"tags", "ldflags", "output", "o"} {
-		short, _, _ := strings.Cut(unknown.GetSpecifiedShortnames(), "=")
-		if unknown.GetSpecifiedName() == flag || short == flag {
-			return fmt.Errorf("%w: only 'pvrun build' has it, which makes an image to run", err)
-		}
+	short, _, _ := strings.Cut(unknown.GetSpecifiedShortnames(), "=")
+	is := func(flags ...string) bool {
+		return slices.Contains(flags, unknown.GetSpecifiedName()) || short != "" && slices.Contains(flags, short)
+	}
+	switch name := cmd.Name(); {
+	case name == "run" && is("tags", "ldflags", "output", "o"):
+		return fmt.Errorf("%w: only 'pvrun build' has it, which makes an image to run", err)
+	case (name == "snapshot" || name == "invoke") && is(beyondSnapshots...):
+		return fmt.Errorf("%w: a machine that snapshots are made of can have no folders, disks and networks, and is no bare PC", err)
 	}
 	return err
+}
+
+// beyondSnapshots are the flags of run for what a snapshot cannot have.
+var beyondSnapshots = []string{
+	"v", "volume", "disk", "rootfs-disk", "mode",
+	"p", "net", "publish", "ip", "gateway", "dns", "mac", "mtu", "net-rate", "pcap",
 }
 
 // checkArgs makes a usage error of what cmd's own check of arguments says.

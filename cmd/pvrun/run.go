@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/pvrun/pvrun/build"
 	"github.com/pvrun/pvrun/hv"
@@ -20,12 +21,13 @@ import (
 
 const runHelp = `Run a unikernel image, or the image of a Go package, in a virtual machine.
 
-IMAGE is a file that pvrun build made. Anything else is a package, as for
-pvrun build, and is built first. What follows it goes to the program, so
-pvrun's own flags come before it. The program has pvrun's standard streams,
-and gets the signals that pvrun gets; a second SIGINT or SIGTERM ends the
-machine, and so does the first when the program does not take it within three
-seconds; to ignore a signal is to take it.
+IMAGE is a file that pvrun build made, or pvrun snapshot: a snapshot goes on
+where it was made, with other streams, and has its memory, arguments and
+environment already. Anything else is a package, as for pvrun build, and is built
+first. What follows it goes to the program, so pvrun's own flags come before it.
+The program has pvrun's standard streams, and gets the signals that pvrun gets; a
+second SIGINT or SIGTERM ends the machine, and so does the first when the program
+does not take it within three seconds; to ignore a signal is to take it.
 
 ` + runExitHelp
 
@@ -42,6 +44,9 @@ type runFlags struct {
 	dir     string
 	timeout time.Duration
 	stats   string
+
+	verb  string         // for messages
+	given *pflag.FlagSet // those of the command line
 }
 
 func newRun(s streams) *cobra.Command {
@@ -58,19 +63,32 @@ func newRun(s streams) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
+	r.verb, r.given = "run", f
 	f.SortFlags = false
 	f.SetInterspersed(false)
-	f.StringArrayVarP(&r.env, "env", "e", nil, "set `NAME=VALUE` in the program's environment; NAME takes the host's value")
-	f.StringVar(&r.envFile, "env-file", "", "set what `FILE` says, a NAME=VALUE a line")
+	r.addEnv(f)
 	f.Var(&r.mode, "mode", modeUsage)
-	f.VarP(&r.memory, "memory", "m", "`SIZE` of the machine's memory")
-	f.StringVar(&r.rootfs, "rootfs", "", "use `DIR` as root file system in place of the image's own")
+	r.addMemory(f)
 	r.storage.addFlags(f, "v")
 	r.network.addFlags(f, "p", "user")
-	f.StringVarP(&r.dir, "workdir", "w", "/", "`DIR` in the guest that the program starts in; made if it is missing")
+	r.addDir(f)
 	f.DurationVar(&r.timeout, "timeout", 0, "end the machine after `DURATION` such as 10s")
 	f.StringVar(&r.stats, "stats", "", "write what was counted and timed to `FILE` as JSON; - for a table on stderr")
 	return cmd
+}
+
+func (r *runFlags) addEnv(f *pflag.FlagSet) {
+	f.StringArrayVarP(&r.env, "env", "e", nil, "set `NAME=VALUE` in the program's environment; NAME takes the host's value")
+	f.StringVar(&r.envFile, "env-file", "", "set what `FILE` says, a NAME=VALUE a line")
+}
+
+func (r *runFlags) addMemory(f *pflag.FlagSet) {
+	f.VarP(&r.memory, "memory", "m", "`SIZE` of the machine's memory")
+	f.StringVar(&r.rootfs, "rootfs", "", "use `DIR` as root file system in place of the image's own")
+}
+
+func (r *runFlags) addDir(f *pflag.FlagSet) {
+	f.StringVarP(&r.dir, "workdir", "w", "/", "`DIR` in the guest that the program starts in; made if it is missing")
 }
 
 // runError gives err the exit code that it has under `pvrun run`.
@@ -90,17 +108,20 @@ func runError(err error) error {
 }
 
 func (r *runFlags) run(ctx context.Context, args []string) error {
-	if r.timeout < 0 {
-		return usageError{"pvrun run", fmt.Errorf("--timeout %v: must not be negative", r.timeout)}
+	if err := r.checkTimeout(); err != nil {
+		return err
 	}
 	if err := r.checkStats(); err != nil {
 		return err
+	}
+	pkg, rest := splitArgs(args)
+	if isSnapshot(pkg[0]) {
+		return r.resume(ctx, pkg[0], rest)
 	}
 	cfg, err := r.config()
 	if err != nil {
 		return err
 	}
-	pkg, rest := splitArgs(args)
 	if cfg.Image, err = r.image(ctx, pkg); err != nil {
 		return err
 	}
@@ -113,13 +134,23 @@ func (r *runFlags) run(ctx context.Context, args []string) error {
 	return r.startConnected(ctx, cfg)
 }
 
+func (r *runFlags) checkTimeout() error {
+	if r.timeout < 0 {
+		return r.usage(fmt.Errorf("--timeout %v: must not be negative", r.timeout))
+	}
+	return nil
+}
+
+// usage makes err one of the command line's.
+func (r *runFlags) usage(err error) error { return usageError{"pvrun " + r.verb, err} }
+
 // startConnected runs the machine on its network.
 func (r *runFlags) startConnected(ctx context.Context, cfg hv.Config) error {
 	err := r.network.attach(&cfg, func(err error) { fmt.Fprintln(r.err, "pvrun:", err) })
 	if err != nil {
 		return err
 	}
-	err = r.start(ctx, cfg)
+	err = r.start(ctx, func() (machine, error) { return newMachine(cfg) })
 	return firstError(err, r.network.close())
 }
 
@@ -130,7 +161,7 @@ func (r *runFlags) config() (hv.Config, error) {
 		Stdin: r.in, Stdout: r.out, Stderr: r.err,
 	}
 	var err error
-	if cfg.Env, err = guestEnv(r.envFile, r.env, isTerminal(r.out)); err != nil {
+	if cfg.Env, err = r.guestEnv(); err != nil {
 		return cfg, err
 	}
 	if r.rootfs != "" {
@@ -161,7 +192,7 @@ func (r *runFlags) image(ctx context.Context, pkg []string) (string, error) {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return "", err
 	case err != nil && filepath.Ext(pkg[0]) == ".img":
-		return "", exitError{exitNotFound, fmt.Errorf("run %s: no such file", pkg[0])}
+		return "", exitError{exitNotFound, fmt.Errorf("%s %s: no such file", r.verb, pkg[0])}
 	}
 	var messages bytes.Buffer
 	res, err := buildImage(ctx, build.Config{Package: pkg, Stdout: &messages, Stderr: &messages})
