@@ -52,8 +52,12 @@ type SnapshotError struct {
 func (e *SnapshotError) Error() string { return e.Path + ": " + e.Err.Error() }
 func (e *SnapshotError) Unwrap() error { return e.Err }
 
-// IsSnapshot says whether a file begins as a snapshot does.
+// IsSnapshot says whether a regular file begins as a snapshot does. It reads nothing
+// of others: what comes out of a pipe would be gone.
 func IsSnapshot(path string) bool {
+	if st, err := os.Stat(path); err != nil || !st.Mode().IsRegular() {
+		return false
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return false
