@@ -165,7 +165,9 @@ func (vm *VM) Invoke(ctx context.Context, message []byte) (Response, error) {
 	if err != nil {
 		return Response{}, &HostError{"invoke", err}
 	}
+	begin := time.Now()
 	exit, err := vm.enter(ctx)
+	vm.stats.run += time.Since(begin)
 	switch {
 	case slot.answered:
 		return slot.response, nil

@@ -13,7 +13,8 @@ import (
 )
 
 // Stats is what a machine did, as `pvrun run --stats` writes it. It is
-// complete when Run has returned.
+// complete when Run has returned. Of a machine that has only been invoked it is what
+// there was so far, all lives of one that was rewound together.
 type Stats struct {
 	Mode    string `json:"mode"`    // "pv" or "trap"
 	Engine  string `json:"engine"`  // "kvm"
@@ -156,8 +157,11 @@ func (c *counters) inMulticall(call hypercall.Call) {
 	}
 }
 
-// Stats returns what the machine has done. Call it after Run.
+// Stats returns what the machine has done. Call it after Run, or between two Invokes.
 func (vm *VM) Stats() Stats {
+	if !vm.ran.Load() {
+		vm.stats.finish(vm, Exit{}, nil)
+	}
 	s := vm.stats.final
 	s.Mode, s.Engine, s.Backend = vm.cfg.Mode.String(), "kvm", Backend()
 	return s
@@ -190,7 +194,7 @@ func (c *counters) finish(vm *VM, exit Exit, err error) {
 		s.Net = vm.cables.stats()
 	}
 	s.Memory.Guest = vm.cfg.Memory
-	if vm.cfg.CollectKVMStats {
+	if vm.cfg.CollectKVMStats && vm.cpu.hw != nil {
 		s.KVM = vm.cpu.hw.KernelStats()
 		s.Memory.GuestTouched, s.Memory.HostRSS = vm.boot.mem.touched(), hostRSS()
 	}
