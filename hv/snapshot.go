@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/go-multierror"
 	"github.com/pvrun/pvrun/hv/engine"
@@ -38,8 +39,9 @@ type rest struct {
 	Upcall   hypercall.UpcallArgs
 	Clock    int64 // the guest's monotonic clock, ns
 	Messages bool
-	Prod     uint32 // of the message queue
-	Last     uint64 // message ID
+	Ready    hypercall.Ready // moments at one of which it came to rest
+	Prod     uint32          // of the message queue
+	Last     uint64          // message ID
 	Extents  []extent
 	Args     []string
 	Env      []string
@@ -60,6 +62,8 @@ type SnapshotInfo struct {
 	Env      []string
 	Hostname string
 	Messages bool // the program gets messages
+
+	Ready hypercall.Ready // as Boot was told
 }
 
 // Info tells of the machine.
@@ -68,6 +72,7 @@ func (s *Snapshot) Info() SnapshotInfo {
 	return SnapshotInfo{
 		Memory: r.Memory, Stored: int64(s.stored) << pageShift,
 		Args: slices.Clone(r.Args), Env: slices.Clone(r.Env), Hostname: r.Hostname, Messages: r.Messages,
+		Ready: r.Ready,
 	}
 }
 
@@ -135,6 +140,7 @@ func (vm *VM) rest() rest {
 		Memory: vm.cfg.Memory, Root: vm.tables.root, Regs: *vm.hw.Regs(), FS: fs, GS: gs,
 		Upcall: vm.cpu.guest.(*pvGuest).upcall, Clock: vm.clock.now(),
 		Args: vm.cfg.Args, Env: vm.cfg.Env, Hostname: orDefault(vm.cfg.Hostname, defaultHostname),
+		Ready: vm.cfg.Ready,
 	}
 	if m := vm.messages; m != nil {
 		r.Messages, r.Prod, r.Last = true, m.prod, m.last
@@ -230,7 +236,7 @@ type Clone struct {
 // New makes a machine that goes on where the snapshot was made, with an instance ID,
 // randomness and a wall clock of its own. Run it, or Invoke.
 func (s *Snapshot) New(c Clone) (*VM, error) {
-	r := &s.state
+	begin, r := time.Now(), &s.state
 	vm := &VM{from: s, cfg: Config{
 		Mode: hypercall.ModePV, Memory: r.Memory, Args: r.Args, Env: r.Env, Hostname: orDefault(c.Hostname, r.Hostname),
 		Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr,
@@ -239,6 +245,7 @@ func (s *Snapshot) New(c Clone) (*VM, error) {
 	if err := vm.restore(); err != nil {
 		return nil, errors.Join(err, vm.Close())
 	}
+	vm.stats.create = time.Since(begin)
 	return vm, nil
 }
 
