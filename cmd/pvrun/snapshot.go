@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pvrun/pvrun/hv"
+	"github.com/pvrun/pvrun/hypercall"
 	"github.com/pvrun/pvrun/internal/compare"
 )
 
@@ -83,7 +84,7 @@ func (n *snapshotFlags) run(ctx context.Context, args []string, dash int) error 
 
 func (n *snapshotFlags) tell(info hv.SnapshotInfo) error {
 	_, err := fmt.Fprintf(n.out, "%s: %s pages, %.1f MiB, ready after %s\n", n.output,
-		compare.NumberText(float64(info.Pages)), float64(info.Bytes)/(1<<20), compare.TimeText(float64(n.took)))
+		compare.NumberText(float64(info.Stored/hypercall.PageSize)), float64(info.Stored)/(1<<20), compare.TimeText(float64(n.took)))
 	return err
 }
 

@@ -96,12 +96,12 @@ func (vm *fakeInstance) Stats() hv.Stats {
 }
 
 func TestSnapshotConfig(t *testing.T) {
-	s := &fakeSnapshot{info: hv.SnapshotInfo{Pages: 1234, Bytes: 5 << 20}}
+	s := &fakeSnapshot{info: hv.SnapshotInfo{Stored: 1234 << 12}}
 	s.use(t)
 	image, out := imageFile(t), filepath.Join(t.TempDir(), "x.snap")
 	code, stdout, stderr := pvrunCommand(t, "snapshot", "-m", "128m", "-w", "/tmp", "-e", "A=1", "--name", "web", "--rootfs", t.TempDir(),
 		"--ready", "call,listen:80", image, "-o", out, "--", "a", "--ready")
-	if code != 0 || stderr != "" || !strings.HasPrefix(stdout, out+": 1,234 pages, 5.0 MiB, ready after ") || strings.Count(stdout, "\n") != 1 {
+	if code != 0 || stderr != "" || !strings.HasPrefix(stdout, out+": 1,234 pages, 4.8 MiB, ready after ") || strings.Count(stdout, "\n") != 1 {
 		t.Errorf("exit code %d, %q, %q", code, stdout, stderr)
 	}
 	c := s.cfg
