@@ -25,17 +25,10 @@ func recall(t testing.TB, memory int64) *Snapshot {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	vm, err := New(Config{Image: img, Args: []string{"recall"}, Memory: memory, Messages: true, Stderr: os.Stderr})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer vm.Close()
-	vm.resting = true
-	time.AfterFunc(100*time.Millisecond, func() { vm.raise(hypercall.EventSuspend) })
-	if _, err := vm.enter(ctx); err != errAtRest {
-		t.Fatal(err)
-	}
-	s, err := vm.snapshot()
+	s, err := Boot(ctx, Config{
+		Image: img, Args: []string{"recall"}, Memory: memory, Stderr: os.Stderr,
+		Messages: true, Ready: hypercall.ReadyMessage,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

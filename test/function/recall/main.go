@@ -3,15 +3,21 @@
 package main
 
 import (
+	crand "crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"hash/maphash"
 	"io"
+	v1 "math/rand"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 	"unsafe"
 )
 
@@ -24,6 +30,11 @@ var memory []byte
 const pages = 64
 
 var remembered []string
+
+var start = time.Now()
+
+// seeded is a generator that the program has seeded itself: no host can know of it.
+var seeded = rand.New(rand.NewPCG(1, 2))
 
 func main() {
 	var err error
@@ -86,8 +97,46 @@ func answer(words []string) string {
 		return fmt.Sprint(runtime.NumGoroutine())
 	case "zero":
 		return zero(n)
+	case "random":
+		return strings.Join(random(), " ")
+	case "clocks":
+		return fmt.Sprint(time.Since(start).Nanoseconds(), time.Now().UnixNano())
+	case "name":
+		name, _ := os.Hostname()
+		return name
 	}
 	return "what is " + command + "?"
+}
+
+// random is a value of every kind of randomness, and the last of one that is none.
+func random() (values []string) {
+	var b [16]byte
+	crand.Read(b[:])
+	values = append(values, fmt.Sprintf("%x", b))
+	for range 2 {
+		values = append(values, fmt.Sprintf("%x%x", rand.Uint64(), rand.Uint64()), fmt.Sprintf("%x%x", v1.Uint64(), v1.Uint64()))
+	}
+	var h maphash.Hash
+	h.WriteString("one")
+	values = append(values, fmt.Sprintf("%x%x", h.Sum64(), maphash.String(maphash.MakeSeed(), "two")))
+	m := map[int]bool{}
+	for i := range 64 {
+		m[i] = true
+	}
+	order := sha256.New()
+	for i := range m {
+		fmt.Fprint(order, i, " ")
+	}
+	values = append(values, fmt.Sprintf("%x", order.Sum(nil)[:16]))
+	ids := make(chan string)
+	for range 4 { // on other threads, perhaps
+		go func() {
+			runtime.LockOSThread()
+			ids <- fmt.Sprintf("%x%x", rand.Uint64(), rand.Uint64())
+		}()
+		values = append(values, <-ids)
+	}
+	return append(values, fmt.Sprint(seeded.Uint64()))
 }
 
 // change does everything to the memory that calls can do.
