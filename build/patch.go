@@ -44,6 +44,14 @@ var patches = []patch{
 		`^\tif p == "" (\|\| p == "off" \{)$`, "\tif p == \"\" { return pvMemoryLimit() }; if p == \"\" ${1}", 1},
 	{"runtime/traceback.go", "the guest's goroutines are not the program's: who looks for leaks does not see them",
 		`^(\treturn stringslite\.HasPrefix\(funcname\(f\), "runtime\."\))$`, `${1} || stringslite.HasPrefix(funcname(f), "pvrun/")`, 1},
+	{"runtime/proc.go", "sysmon sees that the host wants the machine to come to rest",
+		`^(\t+if t := \(gcTrigger\{kind: gcTriggerTime, now: now\}\); )t\.test\(\)( && forcegc\.idle\.Load\(\) \{)$`,
+		"${1}(pvRestWanted() || t.test())${2}", 1},
+	{"runtime/proc.go", "and does not sleep through it",
+		`^(\t+syscallWake = )notetsleep(\(&sched\.sysmonnote, sleep\))$`, "${1}pvSysmonSleep${2}", 1},
+	{"runtime/proc.go", "a goroutine that sysmon can wake brings the machine to rest",
+		`^(\t\tgoparkunlock\(&forcegc\.lock, .*\)\n)(\t\t// this goroutine is explicitly resumed by sysmon)$`,
+		"${1}\t\tif pvRest() { continue } // or by sysmon for a collection", 1},
 	{"runtime/heapdump.go", "the guest writes the dump to its file",
 		`^(func runtime_debug_WriteHeapDump\(.*\n(?:\t.*\n|\n)*?\tstartTheWorld\(stw\))$`, "${1}; pvWritten()", 1},
 	{"runtime/runtime.go", "the guest learns where a crash is written to",
@@ -57,6 +65,13 @@ var patches = []patch{
 		`^\truntime_entersyscall\(\)$`, "", 2},
 	{"syscall/syscall_linux.go", "it may have waited until all Ps were idle, and sysmon slept; who goes on now may compute for long",
 		`^\truntime_exitsyscall\(\)$`, "\tpvBusy()", 2},
+
+	{"crypto/internal/sysrand/rand.go", "random bytes are of one life of the machine",
+		`^func Read\(b \[\]byte\) \{$`,
+		"func Read(b []byte) { for n := PvRests(); ; n = PvRests() { pvRead(b); if PvRests() == n { return } } }; func pvRead(b []byte) {", 1},
+	{"crypto/internal/fips140/drbg/rand.go", "random bytes are of one life of the machine",
+		`^func Read\(b \[\]byte\) \{$`,
+		"func Read(b []byte) { for n := sysrand.PvRests(); ; n = sysrand.PvRests() { pvRead(b); if sysrand.PvRests() == n { return } } }; func pvRead(b []byte) {", 1},
 
 	{"internal/syscall/unix/fcntl_unix.go", "the library's door has the descriptors, the runtime's has not",
 		`^\tval, errno := fcntl\(int32\(fd\), int32\(cmd\), int32\(arg\)\)$`,
@@ -83,6 +98,9 @@ var runtimeFile []byte
 //go:embed patches/syscall.go.txt
 var syscallFile []byte
 
+//go:embed patches/sysrand.go.txt
+var sysrandFile []byte
+
 //go:embed patches/net.go.txt
 var netFile []byte
 
@@ -90,6 +108,8 @@ var netFile []byte
 var additions = map[string][]byte{
 	"runtime/zpvrun.go": runtimeFile,
 	"syscall/zpvrun.go": syscallFile,
+
+	"crypto/internal/sysrand/zpvrun.go": sysrandFile,
 }
 
 // apply returns src with p done to it.

@@ -104,9 +104,7 @@ func takeEvents() {
 			notify(FDMessage, epollIn)
 		}
 		if p&(1<<hypercall.EventSuspend) != 0 {
-			// No thread is inside the kernel.
-			drainRings()
-			call(hypercall.CallSuspend, 0, 0, 0, 0)
+			wantRest()
 		}
 	}
 }

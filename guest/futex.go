@@ -38,7 +38,7 @@ func futexSleep(t *thread, addr uintptr, val uint32, timeout uintptr) int64 {
 	case !readable(addr, 4), !mayRead(timeout, unsafe.Sizeof(timespec{})):
 		return -eFAULT
 	}
-	if atomic.LoadUint32((*uint32)(unsafe.Pointer(addr))) != val {
+	if atomic.LoadUint32((*uint32)(unsafe.Pointer(addr))) != val || mayNotSleep(addr) {
 		return -eAGAIN
 	}
 	deadline := int64(hypercall.Forever)

@@ -210,6 +210,20 @@ registers:
 native:
 	IRETQ
 
+// func restoreState(at uintptr)
+TEXT ·restoreState(SB), NOSPLIT, $0-8
+	MOVQ at+0(FP), DI
+	MOVL $-1, AX
+	MOVL $-1, DX
+	CMPB ·hasXSAVE(SB), $0
+	JEQ  fx
+	XRSTOR64 (DI)
+	RET
+
+fx:
+	FXRSTOR64 (DI)
+	RET
+
 // func leaveTail()
 // The end of leave for a thread that came by CALL, on its own stack. An upcall
 // that interrupts it is told the state after the RET.

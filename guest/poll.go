@@ -16,8 +16,9 @@ const (
 	FDBlock      int32 = 1<<20 + 5 // readable when a block ring has responses
 	FDNet        int32 = 1<<20 + 6 // readable when a network ring has packets, or room
 	FDMessage    int32 = 1<<20 + 7 // readable when the host has put a message
+	FDRest       int32 = 1<<20 + 8 // readable when the machine has come to rest and goes on
 
-	kernelFDs = 8
+	kernelFDs = 9
 	maxFiles  = 1 << 16 // descriptors of files
 	itemChunk = 256
 )

@@ -83,6 +83,7 @@ const (
 	sysAreas       = 1<<16 + 5
 	sysThread      = 1<<16 + 6
 	sysNative      = 1<<16 + 7 // [Call] on a bare machine
+	sysRest        = 1<<16 + 8
 )
 
 // processID is what getpid says: a machine's first process.
@@ -135,7 +136,7 @@ func dispatch(t *thread, nr uintptr, f *frame) int64 {
 		return gettimeofday(f.rdi)
 	case sysEpollPwait, sysEpollCtl, sysEpollCreate1, sysEventfd2:
 		return dispatchPoll(t, nr, f)
-	case sysPollable, sysNotify, sysMarkFile, sysTakeWritten, sysCrashFD, sysAreas, sysThread, sysNative:
+	case sysPollable, sysNotify, sysMarkFile, sysTakeWritten, sysCrashFD, sysAreas, sysThread, sysNative, sysRest:
 		return dispatchDoor(nr, f)
 	case sysRead, sysWrite, sysClose, sysFcntl:
 		if p, end := pipeOf(int32(f.rdi)); p != nil {
@@ -224,6 +225,8 @@ func dispatchDoor(nr uintptr, f *frame) int64 {
 		return tellAreas(f.rdi, f.rsi, f.rdx)
 	case sysThread:
 		return tellThread(int32(f.rdi), (*Thread)(unsafe.Pointer(f.rsi)))
+	case sysRest:
+		return rest((*[64]byte)(unsafe.Pointer(f.rdi)))
 	case sysNative:
 		return native(hypercall.Call(f.rdi), f.rsi, f.rdx, f.r10, f.r8)
 	case sysCrashFD:

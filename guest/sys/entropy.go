@@ -10,28 +10,28 @@ import (
 )
 
 // pool holds random bytes of the host's. Each is wiped as it is served, and
-// none outlives the machine's generation: two clones must never serve the
-// same.
+// none is served after the machine has come to rest: two clones must never
+// serve the same.
 var pool struct {
-	mu         sync.Mutex
-	left       []byte
-	page       *[hypercall.MaxEntropy]byte
-	generation uint64
+	mu    sync.Mutex
+	left  []byte
+	page  *[hypercall.MaxEntropy]byte
+	rests uint64
 }
 
-// entropy fills b with random bytes. A request that spans a change of the
-// generation is done again.
+// entropy fills b with random bytes. A request during which the machine comes to rest
+// is done again.
 func entropy(b []byte) {
 	pool.mu.Lock()
 	defer pool.mu.Unlock()
 	for {
-		now := guest.Info().Generation
-		if now != pool.generation {
+		now := guest.Rests()
+		if now != pool.rests {
 			clear(pool.left)
-			pool.left, pool.generation = nil, now
+			pool.left, pool.rests = nil, now
 		}
 		drawAll(b)
-		if guest.Info().Generation == now {
+		if guest.Rests() == now {
 			return
 		}
 	}

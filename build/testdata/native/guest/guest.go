@@ -20,4 +20,11 @@ func MemoryLimit() int64 { return 1<<63 - 1 }
 var (
 	OnWritten func()
 	OnCrashFD func(fd uintptr)
+	OnRest    func()
 )
+
+// Rests, RestWanted, SysmonSleeps and Rest are of machines that come to rest.
+func Rests() uint64        { return 0 }
+func RestWanted() bool     { return false }
+func SysmonSleeps(uintptr) {}
+func Rest(*[64]byte)       {}
