@@ -3,6 +3,7 @@ package fs
 import (
 	"crypto/rand"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -14,6 +15,8 @@ type fakeHost struct {
 	in     []byte
 	known  map[int32]bool
 	events map[int32]uint32 // what was notified and not yet taken
+
+	generation atomic.Uint64
 }
 
 func (h *fakeHost) host() Host {
@@ -23,6 +26,9 @@ func (h *fakeHost) host() Host {
 		Mono:            func() int64 { return int64(time.Since(start)) },
 		Sleep:           func(ns int64) { time.Sleep(time.Duration(ns)) },
 		Entropy:         func(b []byte) { rand.Read(b) },
+		Hostname:        func() string { return "box" },
+		Generation:      h.generation.Load,
+		InstanceID:      func() [16]byte { return [16]byte{} },
 		ConsoleRead:     h.read,
 		ConsoleWrite:    h.write,
 		ConsoleReady:    h.ready,
@@ -31,7 +37,7 @@ func (h *fakeHost) host() Host {
 		PollUnregister:  h.unregister,
 		PollNotify:      h.notify,
 		Facts: Facts{
-			Args: []string{"/bin/prog", "-x"}, Env: []string{"A=b"}, Hostname: "box",
+			Args: []string{"/bin/prog", "-x"}, Env: []string{"A=b"},
 			PID: 1, CPUs: 2, MemBytes: 1 << 30,
 		},
 	}

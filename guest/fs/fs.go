@@ -32,7 +32,7 @@ type FS struct {
 	lives     waitRoom // for another generation
 	maps      mapped
 
-	hostname atomic.Pointer[string]
+	hostname atomic.Pointer[givenName]
 }
 
 // New makes a file system with descriptors 0, 1 and 2 open on the console.
@@ -48,7 +48,6 @@ func New(h Host) *FS {
 	fs.lives.init()
 	fs.functions.changed.L = &fs.functions.mu
 	fs.table.fs = fs
-	fs.hostname.Store(&fs.host.Hostname)
 	for i := 0; i < 3; i++ {
 		fs.table.fds = append(fs.table.fds, slot{file: fs.newConsole(i)})
 	}
@@ -92,11 +91,24 @@ func (fs *FS) Umask(mask uint32) uint32 {
 	return fs.mask.Swap(mask & 0o777)
 }
 
-// Hostname is the machine's name.
-func (fs *FS) Hostname() string { return *fs.hostname.Load() }
+// givenName is a name that the program has given the machine in one life.
+type givenName struct {
+	name       string
+	generation uint64
+}
 
-// SetHostname changes it.
-func (fs *FS) SetHostname(s string) { fs.hostname.Store(&s) }
+// Hostname is the machine's name: the host's, unless the program has changed it.
+func (fs *FS) Hostname() string {
+	if n := fs.hostname.Load(); n != nil && n.generation == fs.host.Generation() {
+		return n.name
+	}
+	return fs.host.Hostname()
+}
+
+// SetHostname changes it for this life.
+func (fs *FS) SetHostname(s string) {
+	fs.hostname.Store(&givenName{s, fs.host.Generation()})
+}
 
 // space counts the pages that files hold, so that a program that fills the
 // disk gets ENOSPC and not an end by lack of memory.

@@ -14,6 +14,14 @@ type Host struct {
 	// Entropy fills b with random bytes.
 	Entropy func(b []byte)
 
+	// Hostname, Generation and InstanceID are of the machine's present life: it may
+	// go on more than once from where it came to rest.
+	Hostname   func() string
+	Generation func() uint64
+	InstanceID func() [16]byte
+	// AwaitGeneration waits until the generation is another than old, and gives it.
+	AwaitGeneration func(old uint64) uint64
+
 	// ConsoleRead reads standard input: 0 bytes at its end, EAGAIN only when
 	// nonblock. It owns b only until it returns.
 	ConsoleRead func(b []byte, nonblock bool) (int, Errno)
@@ -83,7 +91,6 @@ type Facts struct {
 	Args     []string
 	Env      []string
 	Dir      string // first working directory; "" is "/"
-	Hostname string
 	PID      int
 	CPUs     int
 	MemBytes uint64
@@ -91,7 +98,6 @@ type Facts struct {
 	DNS      []string // name servers' addresses, for /etc/resolv.conf
 	Search   []string // the domains that names are looked up in
 	TTY      uint32   // bit n: stream n is a terminal
-	BootID   [16]byte // identity of this machine
 }
 
 // Area is a part of the address space, for /proc/self/maps.

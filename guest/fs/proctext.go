@@ -21,7 +21,7 @@ func systemFiles() []procFile {
 		{"sys/kernel/version", fixed("#1\n")},
 		{"sys/kernel/pid_max", fixed("32768\n")},
 		{"sys/kernel/cap_last_cap", fixed("40\n")},
-		{"sys/kernel/random/boot_id", func(fs *FS) string { return uuid(fs.host.BootID) }},
+		{"sys/kernel/random/boot_id", func(fs *FS) string { return uuid(fs.host.InstanceID()) }},
 		{"sys/kernel/random/uuid", procUUID},
 		{"sys/net/core/somaxconn", fixed("4096\n")},
 		{"sys/fs/file-max", fixed("65536\n")},

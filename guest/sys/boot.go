@@ -40,6 +40,10 @@ func host() fs.Host {
 		Mono:            func() int64 { return clock(clockMonotonic) },
 		Sleep:           sleepNS,
 		Entropy:         entropy,
+		Hostname:        hostname,
+		Generation:      Generation,
+		InstanceID:      InstanceID,
+		AwaitGeneration: AwaitGeneration,
 		ConsoleRead:     stdin.read,
 		ConsoleWrite:    consoleWrite,
 		ConsoleReady:    consoleReady,
@@ -76,12 +80,10 @@ func facts() fs.Facts {
 		Args:     split(guest.Bytes(info.Args), int(info.ArgCount)),
 		Env:      split(guest.Bytes(info.Env), int(info.EnvCount)),
 		Dir:      dir,
-		Hostname: string(guest.Bytes(info.Hostname)),
 		PID:      pid,
 		CPUs:     int(max(info.VCPUs, 1)),
 		MemBytes: info.MemBytes,
 		TTY:      info.Console,
-		BootID:   info.InstanceID,
 	}
 }
 
