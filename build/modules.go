@@ -96,6 +96,11 @@ var modulePatches = []patch{
 	{"gvisor.dev/gvisor/pkg/rand/rand.go", "it serves any system", `^//go:build !linux\n// \+build !linux$`, "\n", 1},
 	{"gvisor.dev/gvisor/pkg/sync/locking/lockdep_norace.go", "a directive that the compiler refuses in the standard library",
 		`^//(go:inline)$`, "// ${1}", 0},
+	{"gvisor.dev/gvisor/pkg/tcpip/transport/tcp/protocol_state.go", "secrets are of one life of the machine",
+		`^(// afterLoad is invoked by stateify\.)$`,
+		"func (p *protocol) PvRenew(draw func() uint32) { for _, s := range [...]*[16]byte{&p.seqnumSecret, &p.tsOffsetSecret} { for i := range s { s[i] = byte(draw()) } } } ${1}", 1},
+	{"gvisor.dev/gvisor/pkg/tcpip/transport/tcp/accept.go", "and with them the cookies of who listens already",
+		`^(\tl\.hasher\.Write\(l\.nonce\[nonceIndex\]\[:\]\))$`, "${1}; l.hasher.Write(l.protocol.seqnumSecret[:])", 1},
 	// A window of some bytes is announced as 0 when it is rounded down. What a peer has
 	// sent into it would be refused for ever, and each acknowledgment with it.
 	{"gvisor.dev/gvisor/pkg/tcpip/transport/tcp/rcv.go", "the edge of a window stays where it was announced",

@@ -86,7 +86,13 @@ func (s *inet) Listen(backlog int) fs.Errno {
 	if backlog < 0 || backlog > maxBacklog {
 		backlog = maxBacklog
 	}
-	return errnoOf(s.ep.Listen(backlog + 1)) // Linux takes one more as well
+	if err := s.ep.Listen(backlog + 1); err != nil { // Linux takes one more as well
+		return errnoOf(err)
+	}
+	if a, err := s.ep.GetLocalAddress(); err == nil {
+		atListen(a.Port)
+	}
+	return 0
 }
 
 func (s *inet) Accept() (fs.Socket, []byte, fs.Errno) {

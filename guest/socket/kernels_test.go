@@ -36,6 +36,7 @@ type guestKernel struct{ *fs.FS }
 func newGuest(t testing.TB) guestKernel {
 	t.Helper()
 	credentials = func() (uint32, uint32) { return 0, 0 }
+	atListen = func(uint16) {}
 	start := time.Now()
 	g := guestKernel{fs.New(fs.Host{
 		Now:            func() int64 { return time.Now().UnixNano() },
@@ -46,7 +47,9 @@ func newGuest(t testing.TB) guestKernel {
 		PollRegister:   func(int32) {},
 		PollUnregister: func(int32) {},
 		PollNotify:     func(int32, uint32) {},
-		Facts:          fs.Facts{Hostname: "box", PID: 1, CPUs: 1, MemBytes: 1 << 30},
+		Hostname:       func() string { return "box" },
+		Generation:     func() uint64 { return 0 },
+		Facts:          fs.Facts{PID: 1, CPUs: 1, MemBytes: 1 << 30},
 	})}
 	return g
 }

@@ -18,3 +18,6 @@ func sleepNS(int64) {}
 
 //go:linkname atExit github.com/pvrun/pvrun/guest/sys.atExit
 func atExit(func()) {}
+
+//go:linkname comeToRest github.com/pvrun/pvrun/guest/sys.comeToRest
+func comeToRest() {}

@@ -12,6 +12,7 @@ func init() {
 	sys.Sockets = open
 	sys.SocketPair = openPair
 	sys.Resolving = resolving
+	sys.Renew = renewMade
 }
 
 // Address families (Linux, include/linux/socket.h).

@@ -32,7 +32,11 @@ const loopbackNIC tcpip.NICID = 1
 
 // theNetwork is the program's, made when it is first asked for. A test has its own.
 var theNetwork = sync.OnceValue(func() *network {
+	rests := sys.Rests()
 	n := newNetwork(machineAdapters(), new(sys.NetWaiter))
+	if made.Store(n); sys.Rests() != rests {
+		n.renew()
+	}
 	n.awaitLeases(firstLease)
 	return n
 })
@@ -63,6 +67,7 @@ func newNetwork(adapters []adapter, w netWaiter) *network {
 			tcp.NewProtocolCUBIC, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6,
 		},
 		HandleLocal: true,
+		RandSource:  lifeSource{},
 		RawFactory:  raw.EndpointFactory{},
 	})
 	n.setDefaults()
