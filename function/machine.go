@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -21,6 +22,11 @@ type server struct {
 	handle Handler
 	failed chan error // has room for one
 
+	// free is how many goroutines wait for a message or are about to: one at least, so
+	// that each message finds one. Who answers counts again before the response is
+	// given, after which the machine may stand still for long.
+	free atomic.Int32
+
 	mu     sync.Mutex
 	ending bool
 	work   sync.WaitGroup // messages under way; none is added after ending
@@ -30,7 +36,7 @@ func handle(f Handler) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	s := &server{handle: f, failed: make(chan error, 1)}
-	go s.serve()
+	s.another()
 	var err error
 	select {
 	case err = <-s.failed:
@@ -43,25 +49,30 @@ func handle(f Handler) error {
 	return err
 }
 
-// serve takes one message and answers it. Another goroutine waits for the next one
-// meanwhile, which so costs the first one no switch.
-func (s *server) serve() {
-	x, err := receive()
-	if err != nil {
-		select {
-		case s.failed <- err:
-		default:
-		}
-		return
-	}
-	lives.became(generationOf(x.fd))
+// another has one more goroutine wait for messages.
+func (s *server) another() {
+	s.free.Add(1)
 	go s.serve()
-	if !s.begin() {
-		x.respond(nil, errEnding)
-		return
+}
+
+// serve answers one message after the other, others meanwhile those that come before
+// it is done.
+func (s *server) serve() {
+	for {
+		x, err := receive()
+		if err != nil {
+			select {
+			case s.failed <- err:
+			default:
+			}
+			return
+		}
+		if s.free.Add(-1) == 0 {
+			s.another()
+		}
+		lives.became(generationOf(x.fd))
+		s.answer(x)
 	}
-	defer s.work.Done()
-	s.answer(x)
 }
 
 // begin is false when no more messages are to be answered.
@@ -77,13 +88,21 @@ func (s *server) begin() bool {
 
 // answer has nothing deferred that would respond when the handler panics.
 func (s *server) answer(x *exchange) {
-	ctx, cancel := x.context()
-	response, err := s.handle(ctx, x.message)
-	cancel()
-	if err == nil {
-		err = tooLong(response)
+	begun := s.begin()
+	response, err := []byte(nil), errEnding
+	if begun {
+		ctx, cancel := x.context()
+		response, err = s.handle(ctx, x.message)
+		cancel()
+		if err == nil {
+			err = tooLong(response)
+		}
 	}
+	s.free.Add(1)
 	x.respond(response, err)
+	if begun {
+		s.work.Done()
+	}
 }
 
 // context ends at the message's deadline.
