@@ -29,7 +29,6 @@ type FS struct {
 	resolver *inode       // /etc/resolv.conf, if it was made; set by build
 
 	functions functionFiles
-	lives     waitRoom // for another generation
 	maps      mapped
 
 	hostname atomic.Pointer[givenName]
@@ -45,7 +44,6 @@ func New(h Host) *FS {
 	}
 	fs.space.limit = int64(h.MemBytes / 2)
 	fs.polls.init()
-	fs.lives.init()
 	fs.functions.changed.L = &fs.functions.mu
 	fs.table.fs = fs
 	for i := 0; i < 3; i++ {

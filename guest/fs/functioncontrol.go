@@ -50,39 +50,32 @@ func (fs *FS) FunctionReady(fd int) Errno {
 	return 0
 }
 
-// FunctionLife tells which life of its snapshot's the machine is in.
-func (fs *FS) FunctionLife(fd int) (generation uint64, instance [16]byte, e Errno) {
+// FunctionGeneration is the number of the machine's life.
+func (fs *FS) FunctionGeneration(fd int) (uint64, Errno) {
 	f, _, e := fs.getFunction(fd)
 	if e != 0 {
-		return 0, instance, e
+		return 0, e
 	}
 	fs.put(f)
-	generation, instance = fs.life()
-	return generation, instance, 0
+	return fs.host.Generation(), 0
 }
 
-// FunctionNextLife waits until the generation is another one than old.
-func (fs *FS) FunctionNextLife(fd int, old uint64) (uint64, Errno) {
+// FunctionInstance is the machine's identity in this life.
+func (fs *FS) FunctionInstance(fd int) (id [16]byte, e Errno) {
+	f, _, e := fs.getFunction(fd)
+	if e != 0 {
+		return id, e
+	}
+	fs.put(f)
+	return fs.host.InstanceID(), 0
+}
+
+// FunctionAwait waits until the generation is another one than old.
+func (fs *FS) FunctionAwait(fd int, old uint64) (uint64, Errno) {
 	f, _, e := fs.getFunction(fd)
 	if e != 0 {
 		return 0, e
 	}
 	defer fs.put(f)
-	for {
-		turn := fs.lives.now()
-		if now, _ := fs.life(); now != old {
-			return now, 0
-		}
-		fs.lives.wait(turn)
-	}
-}
-
-// LifeChanged tells that Life is another one.
-func (fs *FS) LifeChanged() { fs.lives.wake() }
-
-func (fs *FS) life() (generation uint64, instance [16]byte) {
-	if fs.host.Life == nil {
-		return 0, fs.host.BootID
-	}
-	return fs.host.Life()
+	return fs.host.AwaitGeneration(old), 0
 }

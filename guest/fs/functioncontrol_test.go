@@ -12,7 +12,9 @@ func withLife(t *testing.T) (fs *FS, generation *atomic.Uint64, ready *atomic.In
 	generation, ready = new(atomic.Uint64), new(atomic.Int32)
 	host := h.host()
 	host.Ready = func() { ready.Add(1) }
-	host.Life = func() (uint64, [16]byte) { return generation.Load(), [16]byte{5, 15: byte(generation.Load())} }
+	host.Generation = generation.Load
+	host.InstanceID = func() [16]byte { return [16]byte{5, 15: byte(generation.Load())} }
+	host.AwaitGeneration = func(old uint64) uint64 { return old + 1 }
 	return New(host), generation, ready
 }
 
@@ -22,9 +24,14 @@ func TestFunctionInquiry(t *testing.T) {
 	fd, e := fs.Open(AT_FDCWD, "/dev/function", O_RDONLY, 0)
 	ok(t, e)
 	generation.Store(7)
-	g, id, e := fs.FunctionLife(fd)
-	if g != 7 || id != [16]byte{5, 15: 7} || e != 0 {
-		t.Errorf("got %d, %v, errno %d", g, id, e)
+	if g, e := fs.FunctionGeneration(fd); g != 7 || e != 0 {
+		t.Errorf("got %d, errno %d", g, e)
+	}
+	if id, e := fs.FunctionInstance(fd); id != [16]byte{5, 15: 7} || e != 0 {
+		t.Errorf("got %v, errno %d", id, e)
+	}
+	if g, e := fs.FunctionAwait(fd, 3); g != 4 || e != 0 {
+		t.Errorf("got %d, errno %d", g, e)
 	}
 	ok(t, fs.FunctionReady(fd))
 	if ready.Load() != 1 {
@@ -35,34 +42,16 @@ func TestFunctionInquiry(t *testing.T) {
 	want(t, "fail", fs.FunctionFail(fd), EINVAL)
 }
 
-func TestFunctionNextLife(t *testing.T) {
-	fs, generation, _ := withLife(t)
-	fd, e := fs.Open(AT_FDCWD, "/dev/function", O_RDONLY, 0)
-	ok(t, e)
-	if g, e := fs.FunctionNextLife(fd, 3); g != 0 || e != 0 {
-		t.Errorf("got %d, errno %d", g, e)
-	}
-	got := make(chan uint64)
-	go func() {
-		g, _ := fs.FunctionNextLife(fd, 0)
-		got <- g
-	}()
-	fs.LifeChanged() // for nothing
-	generation.Store(1)
-	fs.LifeChanged()
-	if g := <-got; g != 1 {
-		t.Errorf("got %d", g)
-	}
-}
-
 func TestFunctionOfOtherFiles(t *testing.T) {
 	fs, _, _ := withLife(t)
 	fd, e := fs.Open(AT_FDCWD, "/dev/null", O_RDWR, 0)
 	ok(t, e)
 	want(t, "fail", fs.FunctionFail(fd), ENOTTY)
 	want(t, "ready", fs.FunctionReady(fd), ENOTTY)
-	_, _, e = fs.FunctionLife(fd)
-	want(t, "life", e, ENOTTY)
-	_, e = fs.FunctionNextLife(99, 0)
-	want(t, "next life", e, EBADF)
+	_, e = fs.FunctionGeneration(fd)
+	want(t, "generation", e, ENOTTY)
+	_, e = fs.FunctionInstance(fd)
+	want(t, "instance", e, ENOTTY)
+	_, e = fs.FunctionAwait(99, 0)
+	want(t, "await", e, EBADF)
 }

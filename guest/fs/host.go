@@ -75,9 +75,6 @@ type Host struct {
 	// Ready passes on that the program says that it is ready; nil where nobody wants
 	// to know.
 	Ready func()
-	// Life tells which life of its snapshot's this machine is in, and its identity
-	// there; nil for the only one. See [FS.LifeChanged].
-	Life func() (generation uint64, instance [16]byte)
 
 	// Shares are the folders of the host's that the tree shows.
 	Shares []Share

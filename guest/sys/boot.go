@@ -61,7 +61,6 @@ func host() fs.Host {
 		ThreadID:        func() int { return int(guest.Gate(sys_gettid, 0, 0, 0, 0, 0, 0)) },
 		Messages:        messageSource(),
 		Ready:           programReady,
-		Life:            life,
 		Shares:          shares(),
 		Facts:           facts(),
 	}

@@ -1,7 +1,6 @@
 package sys
 
 import (
-	"github.com/pvrun/pvrun/guest"
 	"github.com/pvrun/pvrun/guest/fs"
 	"github.com/pvrun/pvrun/hypercall"
 )
@@ -13,7 +12,7 @@ const (
 	functionReady      = 0x4671
 	functionGeneration = 0x80084672
 	functionInstance   = 0x80104673
-	functionNextLife   = 0xc0084674
+	functionAwait      = 0xc0084674
 )
 
 // functionControl does the requests that only /dev/function answers; ENOTTY for
@@ -26,30 +25,30 @@ func functionControl(a *args) fs.Errno {
 	case functionReady:
 		return files().FunctionReady(fd)
 	case functionGeneration:
-		generation, _, e := files().FunctionLife(fd)
+		generation, e := files().FunctionGeneration(fd)
 		if e != 0 {
 			return e
 		}
 		return store(a, 2, generation)
 	case functionInstance:
-		_, instance, e := files().FunctionLife(fd)
+		instance, e := files().FunctionInstance(fd)
 		if e != 0 {
 			return e
 		}
 		return store(a, 2, instance)
-	case functionNextLife:
-		return nextLife(a)
+	case functionAwait:
+		return awaitGeneration(a)
 	}
 	return fs.ENOTTY
 }
 
-// nextLife waits for another generation than the one that the program names.
-func nextLife(a *args) fs.Errno {
+// awaitGeneration waits for another generation than the one that the program names.
+func awaitGeneration(a *args) fs.Errno {
 	old, e := load[uint64](a, 2)
 	if e != 0 {
 		return e
 	}
-	generation, e := files().FunctionNextLife(a.int(0), old)
+	generation, e := files().FunctionAwait(a.int(0), old)
 	if e != 0 {
 		return e
 	}
@@ -57,9 +56,3 @@ func nextLife(a *args) fs.Errno {
 }
 
 func programReady() { RestAt(hypercall.ReadyCall) }
-
-// life is what start info says of now: the host writes it anew for each life.
-func life() (generation uint64, instance [16]byte) {
-	info := guest.Info()
-	return info.Generation, info.InstanceID
-}
