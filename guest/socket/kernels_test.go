@@ -36,7 +36,6 @@ type guestKernel struct{ *fs.FS }
 func newGuest(t testing.TB) guestKernel {
 	t.Helper()
 	credentials = func() (uint32, uint32) { return 0, 0 }
-	atListen = func(uint16) {}
 	start := time.Now()
 	g := guestKernel{fs.New(fs.Host{
 		Now:            func() int64 { return time.Now().UnixNano() },
