@@ -134,19 +134,11 @@ func (vm *VM) ringCount() int {
 	}
 }
 
-// loadRings makes what the disks of a machine with hypercalls are reached by.
+// loadRings places the rings of a machine with hypercalls in the guest's memory.
 func (vm *VM) loadRings() error {
 	if vm.ringCount() == 0 {
 		return nil
 	}
-	if err := vm.makeRings(); err != nil {
-		return err
-	}
-	return vm.kvm.Doorbell(vm.block.bell.fd, uint8(hypercall.CallDoorbell))
-}
-
-// makeRings places the rings in the guest's memory.
-func (vm *VM) makeRings() error {
 	b := &blocks{vm: vm, tables: vm.tables}
 	if err := b.bell.open(); err != nil {
 		return err

@@ -25,7 +25,7 @@ func newRingGuest(t testing.TB, pages int, b disk.Backend) *ringGuest {
 	t.Helper()
 	vm := newTestVM(t, pages)
 	vm.cfg.Disks = []Disk{{Backend: b}}
-	if err := vm.makeRings(); err != nil {
+	if err := vm.loadRings(); err != nil {
 		t.Fatal(err)
 	}
 	vm.block.patience = 1 << 60

@@ -30,7 +30,7 @@ func newFileGuest(t *testing.T) *fileGuest {
 		t.Fatal(err)
 	}
 	vm.cfg.Shares = []Share{{Root: root, Guest: "/w", Writable: true}, {Root: root, Guest: "/r"}}
-	if err := vm.makeRings(); err != nil {
+	if err := vm.loadRings(); err != nil {
 		t.Fatal(err)
 	}
 	vm.files.open = map[uint64]*hostHandle{}

@@ -55,7 +55,7 @@ func newNetGuest(t testing.TB, offload bool, more ...func(*NIC)) *netGuest {
 	if err := vm.kick.open(); err != nil {
 		t.Fatal(err)
 	}
-	if err := vm.makeNet(); err != nil {
+	if err := vm.loadNet(); err != nil {
 		t.Fatal(err)
 	}
 	vm.kick.state.Store(parked)

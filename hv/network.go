@@ -39,20 +39,12 @@ const (
 // netRingPages is the memory of a NIC's rings.
 const netRingPages = 3 + 2*hypercall.PacketRingBytes/pageSize
 
-// loadNet makes what the NICs of a machine with hypercalls are reached by.
+// loadNet places the NICs' rings in the guest's memory. They take memory of the host's
+// as they are used.
 func (vm *VM) loadNet() error {
 	if vm.netRingCount() == 0 {
 		return nil
 	}
-	if err := vm.makeNet(); err != nil {
-		return err
-	}
-	return vm.kvm.Doorbell(vm.net.bell.fd, uint8(hypercall.CallNetDoorbell))
-}
-
-// makeNet places the rings in the guest's memory. They take memory of the host's as
-// they are used.
-func (vm *VM) makeNet() error {
 	n := &network{vm: vm}
 	if err := n.bell.open(); err != nil {
 		return err
@@ -154,15 +146,6 @@ func (n *network) busy() bool {
 		}
 	}
 	return false
-}
-
-// doorbell is one that did not end in the host's kernel.
-func (n *network) doorbell() int64 {
-	if n == nil {
-		return failed(hypercall.ENOSYS)
-	}
-	n.bell.ring()
-	return 0
 }
 
 // netCounters are what NetStats tells.

@@ -396,7 +396,7 @@ func TestNetLeavesNothing(t *testing.T) {
 	for range 20 {
 		vm := newTestVM(t, 1500)
 		vm.cfg.NICs = []NIC{{Link: link, MTU: 1500}, {Link: peer, MTU: 1500}}
-		if err := vm.makeNet(); err != nil {
+		if err := vm.loadNet(); err != nil {
 			t.Fatal(err)
 		}
 		vm.net.begin()

@@ -164,10 +164,10 @@ func (vm *VM) setRegion(size uint64) error {
 }
 
 // Doorbell has hypercalls whose number is call, modulo 256, end in the kernel, which
-// adds 1 to the eventfd. A kernel that cannot leaves them to user space.
+// adds 1 to the eventfd. After an error they come to user space as before.
 func (vm *VM) Doorbell(eventfd int, call uint8) error {
 	e := ioeventFD{datamatch: uint64(call), addr: hypercallPort, len: 1, fd: int32(eventfd), flags: ioeventDatamatch | ioeventPIO}
-	if _, err := ioctlPtr(vm.fd, kvmIOEventFD, &e); err != nil && err != unix.EINVAL && err != unix.ENOSYS && err != unix.ENOTTY {
+	if _, err := ioctlPtr(vm.fd, kvmIOEventFD, &e); err != nil {
 		return fmt.Errorf("kvm: bind doorbell: %w", err)
 	}
 	return nil
