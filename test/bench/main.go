@@ -3,10 +3,10 @@
 // format. Absolute times drift with the machine; the ratios ("x-native") are
 // what to look at.
 //
-// Then databases on a folder of the host's, disks, with all CPUs and with one, web
-// servers on networks, the
-// standard library's own benchmarks, compared by benchstat, and the
-// modes of a machine, by pvrun compare.
+// Then databases on a folder of the host's, disks, with all CPUs and with one, what
+// netstack adds to a program's start and image, web servers on networks, the standard
+// library's own benchmarks, compared by benchstat, and the modes of a machine, by pvrun
+// compare.
 //
 //	go run ./test/bench [-n runs] [-run regexp] [-keep dir]
 package main
@@ -65,6 +65,9 @@ func run(n int, only, keep string) error {
 		return err
 	}
 	if err := s.runDisks(pattern); err != nil {
+		return err
+	}
+	if err := s.runNetstack(pattern); err != nil {
 		return err
 	}
 	if err := s.runNetworks(pattern); err != nil {
