@@ -50,6 +50,7 @@ type network struct {
 	mac   [6]byte           // the gateway's
 	names *resolver
 	pings pinger
+	asks  keepalive
 
 	mu        sync.Mutex // for joining and leaving
 	byMAC     atomic.Pointer[map[[6]byte]*machine]
@@ -57,7 +58,7 @@ type network struct {
 }
 
 func newNetwork() (*network, error) {
-	n := &network{}
+	n := &network{asks: usualAsks}
 	n.byMAC.Store(&map[[6]byte]*machine{})
 	n.byAddress.Store(&map[netip.Addr]*machine{})
 	link, err := tap.NewLinkEndpoint(false, maxMTU, gatewayMAC, gateway.String(), []string{host.String()})

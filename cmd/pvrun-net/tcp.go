@@ -198,7 +198,7 @@ func (m *machine) dial(queue *waiter.Queue, port uint16) (tcpip.Endpoint, error)
 // connect carries bytes between the host's connection and the machine's until both
 // have ended, or one fails.
 func (m *machine) connect(host *net.TCPConn, ep tcpip.Endpoint, queue *waiter.Queue) {
-	c := &conn{host: host, ep: ep, queue: queue, gone: make(chan struct{})}
+	c := &conn{host: host, ep: ep, queue: queue, gone: make(chan struct{}), asks: m.network.asks}
 	if !m.conns.add(c) {
 		c.abort()
 		return
@@ -218,14 +218,26 @@ type conn struct {
 	queue *waiter.Queue
 	gone  chan struct{}
 	once  sync.Once
+	asks  keepalive
 }
 
 // run copies both ways. The end of one direction is passed on, the other goes on.
 func (c *conn) run() {
-	c.ep.SocketOptions().SetKeepAlive(true)
+	c.asks.enable(c.ep)
 	var ways sync.WaitGroup
-	ways.Go(func() { c.way(c.toHost, func() { c.host.CloseWrite() }) })
-	ways.Go(func() { c.way(c.toMachine, func() { c.ep.Shutdown(tcpip.ShutdownWrite) }) })
+	over := make(chan struct{}) // there is no more for the machine
+	ways.Go(func() {
+		c.way(c.toHost, func() {
+			c.host.CloseWrite()
+			c.awaitReset(over)
+		})
+	})
+	ways.Go(func() {
+		c.way(func() error {
+			defer close(over)
+			return c.toMachine()
+		}, func() { c.ep.Shutdown(tcpip.ShutdownWrite) })
+	})
 	ways.Wait()
 	c.host.Close()
 	c.ep.Close()
