@@ -44,7 +44,7 @@ func find() (string, error) {
 //
 // What is written to the connection waits for start, which may run beside what the
 // caller does next. The connection ends if it fails.
-func startPrivate() (conn *net.UnixConn, start func() error, err error) {
+func startPrivate() (conn *net.UnixConn, start starter, err error) {
 	path, err := Helper()
 	if err != nil {
 		return nil, nil, err
@@ -58,11 +58,13 @@ func startPrivate() (conn *net.UnixConn, start func() error, err error) {
 		theirs.Close()
 		return nil, nil, err
 	}
-	return conn, func() error {
+	return conn, func() (*exec.Cmd, error) {
 		defer theirs.Close()
 		return startHelper(path, theirs)
 	}, nil
 }
+
+type starter func() (*exec.Cmd, error)
 
 func unixConn(fd int) (*net.UnixConn, error) {
 	file := os.NewFile(uintptr(fd), "control")
@@ -75,21 +77,21 @@ func unixConn(fd int) (*net.UnixConn, error) {
 }
 
 // startHelper starts pvrun-net with file as descriptor 3. It is in a session of its
-// own: what the terminal sends is for pvrun and its program.
-func startHelper(path string, file *os.File, args ...string) error {
+// own: what the terminal sends is for pvrun and its program. It is to be waited for, or
+// it stays as a zombie if it ends first.
+func startHelper(path string, file *os.File, args ...string) (*exec.Cmd, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	cmd := exec.Command(path, args...)
 	cmd.Dir = "/"
 	cmd.ExtraFiles = []*os.File{file}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start pvrun-net: %w", err)
+		return nil, fmt.Errorf("start pvrun-net: %w", err)
 	}
-	go cmd.Wait() // or it would stay as a zombie if it ends first
-	return nil
+	return cmd, nil
 }
 
 // Dir is where the sockets of shared networks are: nobody else can reach them there.
@@ -162,7 +164,10 @@ func startShared(at *net.UnixAddr) error {
 	if err == nil {
 		defer file.Close()
 		if err = os.Chmod(at.Name, 0o600); err == nil {
-			err = startHelper(program, file, "--shared", at.Name)
+			var cmd *exec.Cmd
+			if cmd, err = startHelper(program, file, "--shared", at.Name); err == nil {
+				go cmd.Wait()
+			}
 		}
 	}
 	if err != nil {

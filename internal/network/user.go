@@ -61,6 +61,10 @@ const (
 	leavePatience = 500 * time.Millisecond
 )
 
+// endPatience is how long pvrun waits for the end of a network of its own: where process
+// 1 does not look after orphans a zombie would stay.
+var endPatience = 50 * time.Millisecond
+
 // plainMTU is what a machine takes that takes only what an Ethernet does.
 const plainMTU = 1500
 
@@ -72,6 +76,10 @@ type member struct {
 	leaving atomic.Bool
 	started chan error    // whether pvrun-net is
 	left    chan struct{} // closed when the connection is
+	ended   chan struct{} // closed when a network of the machine's own is no more
+
+	helper   atomic.Pointer[os.Process] // a network of the machine's own
+	answered atomic.Bool
 }
 
 // openUser joins a network of pvrun-net's.
@@ -85,11 +93,11 @@ func openUser(c Config) (*Link, error) {
 		return nil, err
 	}
 	defer closeAll(files)
-	m := &member{gone: c.Gone, started: make(chan error, 1), left: make(chan struct{})}
+	m := &member{gone: c.Gone, started: make(chan error, 1), left: make(chan struct{}), ended: make(chan struct{})}
 	if m.gone == nil {
 		m.gone = func(error) {}
 	}
-	start := func() error { return nil }
+	var start starter
 	if c.Name == "" {
 		m.control, start, err = startPrivate()
 	} else {
@@ -99,7 +107,7 @@ func openUser(c Config) (*Link, error) {
 		return nil, err
 	}
 	told, err := m.join(c, ports, files)
-	go func() { m.started <- start() }()
+	go m.run(start)
 	if err != nil {
 		m.control.Close()
 		return nil, err
@@ -109,6 +117,30 @@ func openUser(c Config) (*Link, error) {
 		Address: told.Address, Gateway: told.Gateway, DNS: told.DNS, Search: told.Search,
 		Ports: ports, close: func() { m.leave(len(ports) > 0) },
 	}, nil
+}
+
+// run starts a network of the machine's own and waits for its end.
+func (m *member) run(start starter) {
+	defer close(m.ended)
+	if start == nil {
+		m.started <- nil
+		return
+	}
+	cmd, err := start()
+	m.started <- err
+	if err == nil {
+		m.helper.Store(cmd.Process)
+		m.hurry()
+		cmd.Wait()
+	}
+}
+
+// hurry ends a network that is left before it has begun: nothing has come over it, and
+// to begin takes it longer than many a program runs.
+func (m *member) hurry() {
+	if p := m.helper.Load(); p != nil && m.leaving.Load() && !m.answered.Load() {
+		p.Kill()
+	}
 }
 
 // join asks for a place, and for the ports. On a shared network it waits for that.
@@ -206,6 +238,7 @@ func (m *member) watch(told joined, private bool, exposed int) {
 	}
 	for n := 0; ; n++ {
 		r, err := m.receive()
+		m.answered.Store(true)
 		switch {
 		case m.leaving.Load() && err != nil:
 			return
@@ -223,16 +256,22 @@ func (m *member) watch(told joined, private bool, exposed int) {
 	}
 }
 
-// leave gives up the place. wait is for the ports to be free again.
-func (m *member) leave(wait bool) {
+// leave gives up the place, and waits a while for what is left of it. ports is for
+// those to be free again.
+func (m *member) leave(ports bool) {
 	m.leaving.Store(true)
 	m.control.CloseWrite()
 	unix.Close(m.fd)
-	if !wait {
-		return
+	m.hurry()
+	if ports {
+		await(m.left, leavePatience)
 	}
+	await(m.ended, endPatience)
+}
+
+func await(done <-chan struct{}, patience time.Duration) {
 	select {
-	case <-m.left:
-	case <-time.After(leavePatience):
+	case <-done:
+	case <-time.After(patience):
 	}
 }
