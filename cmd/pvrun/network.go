@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/pflag"
 
@@ -139,7 +140,7 @@ func (n *netFlags) attach(cfg *hv.Config, warn func(error)) error {
 
 // hasSockets is whether an image has them. What is wrong with it the machine will say.
 func hasSockets(name string) bool {
-	f, err := os.Open(name)
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO is not waited for
 	if err != nil {
 		return false
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/pvrun/pvrun/hypercall"
@@ -53,7 +54,11 @@ func TestHasSockets(t *testing.T) {
 	if !hasSockets(netImage(t, hypercall.FeatureConsole|hypercall.FeatureNet)) || hasSockets(netImage(t, hypercall.FeatureConsole)) {
 		t.Error("wrong")
 	}
-	if hasSockets("none") || hasSockets(imageFile(t)) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if hasSockets("none") || hasSockets(imageFile(t)) || hasSockets(fifo) {
 		t.Error("what is no image has sockets")
 	}
 }
