@@ -10,7 +10,10 @@ import (
 
 // guest is the guest's file system with volumes in it.
 func guest(shares ...fs.Share) *fs.FS {
-	return fs.New(fs.Host{Now: func() int64 { return time.Now().UnixNano() }, Shares: shares})
+	return fs.New(fs.Host{
+		Now: func() int64 { return time.Now().UnixNano() }, Hostname: func() string { return "box" },
+		Generation: func() uint64 { return 0 }, Shares: shares,
+	})
 }
 
 func put(t *testing.T, g *fs.FS, path, text string) fs.Errno {
