@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,6 +22,7 @@ func main() {
 	n, _ := strconv.Atoi(os.Args[2])
 	switch os.Args[1] {
 	case "draw":
+		runtime.LockOSThread() // not the one that brings the machine to rest
 		eachRest(n, draw)
 	case "load":
 		stop := startLoad()
