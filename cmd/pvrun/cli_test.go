@@ -204,6 +204,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"invoke", "x", "-d", "@none"}, 125, `pvrun: message none: no such file or directory`},
 		{[]string{"invoke", "none.img", "-d", "x"}, 127, `pvrun: invoke none.img: no such file`},
 		{[]string{"invoke", "./none"}, 127, `pvrun: build ./none: no such file or directory`},
+		{[]string{"invoke", "none.snap"}, 127, `pvrun: invoke none.snap: no such file`},
+		{[]string{"run", "none.snap"}, 127, `pvrun: run none.snap: no such file`},
 		{[]string{"run", "none.img"}, 127, `pvrun: run none.img: no such file`},
 		{[]string{"run", "./none"}, 127, `pvrun: build ./none: no such file or directory`},
 		{[]string{"run", "none.go"}, 127, `pvrun: build none.go: no such file or directory`},

@@ -191,7 +191,7 @@ func (r *runFlags) image(ctx context.Context, pkg []string) (string, error) {
 		return pkg[0], nil
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return "", err
-	case err != nil && filepath.Ext(pkg[0]) == ".img":
+	case err != nil && (filepath.Ext(pkg[0]) == ".img" || filepath.Ext(pkg[0]) == ".snap"):
 		return "", exitError{exitNotFound, fmt.Errorf("%s %s: no such file", r.verb, pkg[0])}
 	}
 	var messages bytes.Buffer
@@ -204,5 +204,5 @@ func (r *runFlags) image(ctx context.Context, pkg []string) (string, error) {
 
 // argv0 is the program's name for itself.
 func argv0(pkg []string) string {
-	return strings.TrimSuffix(programName(pkg), ".img")
+	return strings.TrimSuffix(strings.TrimSuffix(programName(pkg), ".img"), ".snap")
 }
