@@ -9,7 +9,7 @@ IMAGE      ?= hello
 ARGS       ?=
 
 # Modules of their own, beside the root's.
-MODULES    := images cmd/pvrun-net function test/e2e/programs test/e2e/tested
+MODULES    := images cmd/pvrun-net function test/e2e/programs test/e2e/tested test/function/programs
 STATIC     := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # The race detector needs cgo, and so a C compiler.
 RACE       := $(shell command -v cc >/dev/null 2>&1 && echo -race)

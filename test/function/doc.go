@@ -1,0 +1,3 @@
+// Package function tests snapshots and messages as a user of the pvrun command meets
+// them.
+package function
