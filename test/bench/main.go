@@ -4,9 +4,9 @@
 // what to look at.
 //
 // Then databases on a folder of the host's, disks, with all CPUs and with one, what
-// netstack adds to a program's start and image, web servers on networks, the standard
-// library's own benchmarks, compared by benchstat, and the modes of a machine, by pvrun
-// compare.
+// netstack adds to a program's start and image, web servers on networks, messages to
+// functions, the standard library's own benchmarks, compared by benchstat, and the
+// modes of a machine, by pvrun compare.
 //
 //	go run ./test/bench [-n runs] [-run regexp] [-keep dir]
 package main
@@ -71,6 +71,9 @@ func run(n int, only, keep string) error {
 		return err
 	}
 	if err := s.runNetworks(pattern); err != nil {
+		return err
+	}
+	if err := s.runFunctions(pattern); err != nil {
 		return err
 	}
 	if err := s.runPackages(pattern, keep); err != nil || !pattern.MatchString("compare") {
