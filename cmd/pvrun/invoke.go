@@ -76,6 +76,8 @@ func newInvoke(s streams) *cobra.Command {
 	f.BoolVar(&v.print, "print", false, "print all responses, a line each, and the report to stderr")
 	v.addFlags(f, "give up when the program is not ready, or an invocation has no response, after `DURATION`; 0 is never")
 	f.StringVar(&v.stats, "stats", "", "write what was counted and timed, of all machines together, to `FILE` as JSON; - for a table on stderr")
+	cmd.RegisterFlagCompletionFunc("isolation", cobra.FixedCompletions([]string{byInvocation, byInstance}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(reportFormats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
