@@ -242,6 +242,9 @@ func (vm *VM) Run(ctx context.Context) (Exit, error) {
 	for err == errResponded { // to an Invoke that has not waited for it
 		exit, err = vm.enter(ctx)
 	}
+	if err == errNotAgain {
+		return exit, err // what would be counted may have gone
+	}
 	vm.net.end()
 	vm.stats.run += time.Since(begin)
 	vm.stats.finish(vm, exit, err)
