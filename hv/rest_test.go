@@ -185,6 +185,12 @@ func TestRestLoad(t *testing.T) {
 // TestRestRead comes to rest twice while the program draws many random bytes at once: all that
 // it gets are of one life.
 func TestRestRead(t *testing.T) {
+	for _, from := range []string{"read", "device"} {
+		t.Run(from, func(t *testing.T) { restWhileReading(t, from) })
+	}
+}
+
+func restWhileReading(t *testing.T, from string) {
 	var r *resting
 	var rests []uint64
 	h := &hostRandom{seeded: func(pages uint64) { rests = append(rests, pages) }}
@@ -199,7 +205,7 @@ func TestRestRead(t *testing.T) {
 		}
 	}
 	h.install(t)
-	r = newResting(t, "read", fmt.Sprint(2000*hypercall.MaxEntropy))
+	r = newResting(t, from, fmt.Sprint(2000*hypercall.MaxEntropy))
 	var first, last uint64
 	if n, err := fmt.Sscanf(r.run(t), "%x %x", &first, &last); n != 2 || err != nil {
 		t.Fatalf("%d, %v, %q", n, err, &r.out)

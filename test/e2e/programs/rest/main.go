@@ -29,7 +29,13 @@ func main() {
 		eachRest(n, func() { fmt.Println(os.Hostname()) })
 		fmt.Println(stop())
 	case "read":
-		read(n)
+		read(n, func(b []byte) { cryptorand.Read(b) })
+	case "device":
+		f, err := os.Open("/dev/urandom")
+		if err != nil {
+			panic(err)
+		}
+		read(n, func(b []byte) { f.Read(b) })
 	case "idle":
 		idle()
 	case "listen":
@@ -90,9 +96,9 @@ func order() (v uint64) {
 }
 
 // read draws n bytes at once and prints the first and the last eight.
-func read(n int) {
+func read(n int, draw func(b []byte)) {
 	b := make([]byte, n)
-	cryptorand.Read(b)
+	draw(b)
 	fmt.Printf("%x %x\n", b[:8], b[n-8:])
 }
 
