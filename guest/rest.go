@@ -63,19 +63,9 @@ func rest(seed *[64]byte) int64 {
 	freshState()
 	cpuTime.since = monotonic()
 	rests.Add(1)
-	drawSeed(seed)
+	*seed = Info().Entropy // which is fresh: to ask for more would be an exit in each life
 	notify(FDRest, epollIn)
 	return r
-}
-
-// drawSeed mixes what the host says once with what it gives on demand.
-func drawSeed(seed *[64]byte) {
-	if call(hypercall.CallEntropy, uintptr(unsafe.Pointer(seed)), unsafe.Sizeof(*seed), 0, 0) != int64(len(seed)) {
-		crash("the host gives no random bytes")
-	}
-	for i, b := range &Info().Entropy {
-		seed[i] ^= b
-	}
 }
 
 // initialState is an XSAVE area in which all components are as the processor starts

@@ -76,7 +76,7 @@ func (s *suite) buildFunction() error {
 	for _, args := range [][]string{
 		{"go", "build", "-C", dir, "-trimpath", "-o", s.path("greets"), "./greets"},
 		{s.path("pvrun"), "build", "-o", s.path("greets.img"), "./" + dir + "/greets"},
-		{s.path("pvrun"), "snapshot", "-o", s.path("greets.snap"), s.path("greets.img")},
+		{s.path("pvrun"), "snapshot", "-f", "-o", s.path("greets.snap"), s.path("greets.img")},
 	} {
 		cmd := exec.Command(args[0], args[1:]...)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
