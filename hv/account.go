@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/pvrun/pvrun/hv/kvm"
+	"github.com/pvrun/pvrun/hypercall"
 )
 
 // account is what page tables say of a machine's frames. It is made by a walk that
@@ -14,6 +15,7 @@ type account struct {
 	tables []tableFrame
 	kind   []frameKind // of each frame
 	system frame
+	own    int // system pages that were found
 }
 
 // tableFrame is a page table, and how much an entry of it covers.
@@ -29,8 +31,7 @@ const (
 	frameTable    frameKind = 1 << iota // a page table
 	frameSystem                         // one of the machine's own pages
 	frameMapped                         // the guest has it
-	frameWritten                        // by some mapping the guest may write it
-	frameExecuted                       // by some mapping the guest may execute it
+	frameExecuted                       // as text
 )
 
 // newAccount walks the tables from root. The error says what in them is not as the
@@ -40,20 +41,19 @@ func newAccount(mem *memory, root frame) (*account, error) {
 	if err := a.table(root, 39, 0); err != nil {
 		return nil, err
 	}
-	for f, k := range a.kind {
-		if k&(frameWritten|frameExecuted) == frameWritten|frameExecuted {
-			return nil, fmt.Errorf("frame %#x can be written and executed", f)
-		}
+	if a.own != kvm.SystemPages {
+		return nil, fmt.Errorf("%d system pages of %d", a.own, kvm.SystemPages)
 	}
 	return a, nil
 }
 
-// use takes a frame for what it was found to be.
+// use takes a frame for what it was found to be. Text has one mapping: the right to
+// another could be changed by a call.
 func (a *account) use(f frame, kind frameKind) error {
 	switch k := a.at(f); {
 	case int(f) >= a.total:
 		return fmt.Errorf("frame %#x of %#x", f, a.total)
-	case k != 0 && (kind&frameMapped == 0 || k&frameMapped == 0):
+	case k != 0 && (kind&frameMapped == 0 || k&frameMapped == 0 || (kind|k)&frameExecuted != 0):
 		return fmt.Errorf("frame %#x is used as two things", f)
 	case k != 0:
 		a.share(f)
@@ -105,7 +105,7 @@ func (a *account) table(f frame, shift int, base uint64) error {
 func (a *account) entry(v entry, shift int, at uint64) error {
 	const table = ptePresent | pteWrite | pteUser | pteUsed
 	switch {
-	case shift > 12 && v&^pteAddr != table, v&pteAddr != 0 && v&pteAddr < entry(kvm.MemoryBase):
+	case shift > 12 && v&^pteAddr != table, v&pteAddr != 0 && v&pteAddr != entry(v.frame().gpa()):
 		return fmt.Errorf("entry %#x at %#x", v, at)
 	case shift > 12:
 		return a.table(v.frame(), shift-9, at)
@@ -122,28 +122,28 @@ func (a *account) systemPage(v entry, n int) error {
 	if n >= kvm.SystemPages || v != systemEntry(a.system, n) {
 		return fmt.Errorf("entry %#x of system page %d", v, n)
 	}
+	a.own++
 	return a.use(v.frame(), frameSystem)
 }
 
 // page is an entry of the guest's own.
 func (a *account) page(v entry, at uint64) error {
 	const common = pteUser | pteUsed | pteWrite | pteNX | pteFinal
+	final, text := v&pteFinal != 0, v&pteNX == 0
 	known, kind := ptePresent|common|pteAddr, frameMapped
 	if v&ptePresent == 0 {
 		known = pteLazy | pteOwed | pteParked | common | pteAddr
 	}
 	switch {
-	case v&^known != 0, !v.holds() && v&pteAddr != 0, v&pteWrite != 0 && v&pteNX == 0,
-		v&ptePresent != 0 && v&(pteUser|pteUsed) != pteUser|pteUsed,
+	case v&^known != 0, !v.holds() && v&pteAddr != 0, final != text, text && v&pteWrite != 0,
+		at >= uint64(hypercall.ReservedGVA) && v&ptePresent == 0, // no call and no access changes it
+		v&pteParked == 0 && v&(pteUser|pteUsed) != pteUser|pteUsed,
 		v&(ptePresent|pteLazy|pteParked) == 0, v&(pteOwed|pteLazy) == pteOwed:
 		return fmt.Errorf("entry %#x at %#x", v, at)
 	case v&pteOwed != 0:
 		a.owed++
 	}
-	if v&pteWrite != 0 {
-		kind |= frameWritten
-	}
-	if v&pteNX == 0 {
+	if text {
 		kind |= frameExecuted
 	}
 	if !v.holds() {

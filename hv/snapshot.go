@@ -192,6 +192,19 @@ func (s *Snapshot) open() (err error) {
 	for _, x := range s.state.Extents {
 		s.stored += x.Pages
 	}
+	return s.seen.checkStored(s.state.Extents)
+}
+
+// checkStored finds pages that a snapshot must not have: contents of free frames, which
+// the host takes for zero and makes page tables of, and of the host's own for ring 0.
+func (a *account) checkStored(list []extent) error {
+	for _, x := range list {
+		for f := x.First; f < x.end(); f++ {
+			if k := a.kind[f]; k&frameSystem != 0 || k == 0 && !isZero(a.mem.page(f)) {
+				return fmt.Errorf("contents of frame %#x", f)
+			}
+		}
+	}
 	return nil
 }
 

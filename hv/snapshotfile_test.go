@@ -18,26 +18,23 @@ import (
 // fakeSnapshot is the file of a snapshot of a machine that is made without KVM.
 func fakeSnapshot(t testing.TB) []byte {
 	t.Helper()
-	vm := newTestVM(t, 256)
-	acc, err := newAccount(vm.mem, vm.tables.root)
-	if err != nil {
-		t.Fatal(err)
-	}
+	return fileOf(t, newTestVM(t, 256), func(*rest) {})
+}
+
+// fileOf is the file of a snapshot of a machine, with another description.
+func fileOf(t testing.TB, vm *VM, change func(*rest)) []byte {
+	t.Helper()
 	s := &Snapshot{state: rest{
-		Memory: 256 * pageSize, Root: vm.tables.root, Regs: engine.Regs{RIP: testText}, Clock: 1,
-		Extents: acc.extents(), Args: []string{"a"}, Hostname: "host",
+		Memory: int64(vm.mem.total) << pageShift, Root: vm.tables.root, Regs: engine.Regs{RIP: testText}, Clock: 1,
+		Args: []string{"a"}, Hostname: "host",
 	}}
-	if s.file, err = memoryFile("test"); err != nil {
-		t.Fatal(err)
+	if acc, err := newAccount(vm.mem, vm.tables.root); err == nil {
+		s.state.Extents = acc.extents()
 	}
-	defer s.Close()
+	change(&s.state)
+	s.base = vm.mem
 	for _, x := range s.state.Extents {
-		if _, err := s.file.Write(vm.mem.run(x.First, x.Pages)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := s.open(); err != nil {
-		t.Fatal(err)
+		s.stored += x.Pages
 	}
 	path := filepath.Join(t.TempDir(), "snap")
 	if err := s.Save(path); err != nil {

@@ -1,0 +1,80 @@
+package hv
+
+import (
+	"testing"
+
+	"github.com/pvrun/pvrun/hv/kvm"
+	"github.com/pvrun/pvrun/hypercall"
+)
+
+// all is one extent with all frames of a machine's.
+func all(vm *VM) []extent { return []extent{{0, vm.mem.total}} }
+
+// outside is all of a machine's frames but its system pages, if they are in a row.
+func outside(vm *VM) []extent {
+	f := vm.tables.slot(kvm.SystemGVA, false).load().frame()
+	after := f + kvm.SystemPages
+	return []extent{{0, int(f)}, {after, vm.mem.total - int(after)}}
+}
+
+// Each of these files has right hashes and tables that could be a machine's, and would
+// have the host fail later, or the guest get what no call gives it.
+func TestSnapshotTraps(t *testing.T) {
+	for name, spoil := range map[string]func(t *testing.T, vm *VM, r *rest){
+		// The host takes a free frame for zero: it may become a page table.
+		"free frame with contents": func(t *testing.T, vm *VM, r *rest) {
+			vm.mem.page(frame(vm.mem.total - 1))[0] = 1
+		},
+		"system pages with contents": func(t *testing.T, vm *VM, r *rest) { r.Extents = all(vm) },
+		// They are five frames in a row, of which the last are not there.
+		"one system page": func(t *testing.T, vm *VM, r *rest) {
+			for i := range kvm.SystemPages {
+				vm.tables.slot(kvm.SystemGVA+uint64(i)*pageSize, false).store(0)
+			}
+			vm.tables.slot(kvm.SystemGVA, false).store(systemEntry(frame(vm.mem.total-1), 0))
+			r.Extents = []extent{{0, vm.mem.total - 1}}
+		},
+		"no system pages": func(t *testing.T, vm *VM, r *rest) {
+			for i := range kvm.SystemPages {
+				vm.tables.slot(kvm.SystemGVA+uint64(i)*pageSize, false).store(0)
+			}
+		},
+		// The host writes a message where a page is mapped.
+		"message data that waits": func(t *testing.T, vm *VM, r *rest) {
+			vm.tables.slot(uint64(hypercall.MessageDataGVA), true).store(pteLazy | pteUser | pteUsed | pteNX)
+		},
+		"message data that is parked": func(t *testing.T, vm *VM, r *rest) {
+			f, _ := vm.mem.take()
+			vm.tables.slot(uint64(hypercall.MessageDataGVA), true).store(entry(f.gpa()) | pteParked | pteNX)
+		},
+		// Calls change what is not final.
+		"text that is not final": func(t *testing.T, vm *VM, r *rest) {
+			e := vm.tables.slot(testText, false)
+			e.store(e.load() &^ pteFinal)
+		},
+		"text with a second mapping": func(t *testing.T, vm *VM, r *rest) {
+			text := vm.tables.slot(testText, false).load()
+			vm.tables.slot(testData, false).store(text&pteAddr | ptePresent | pteUser | pteUsed | pteNX)
+		},
+		"waiting for the supervisor": func(t *testing.T, vm *VM, r *rest) {
+			vm.tables.slot(testData+16*pageSize, true).store(pteLazy | pteWrite | pteNX)
+		},
+		"beyond 32 bits of frames": func(t *testing.T, vm *VM, r *rest) {
+			e := vm.tables.slot(testData, false)
+			e.store(e.load() + 1<<44)
+		},
+		"a table beyond 32 bits of frames": func(t *testing.T, vm *VM, r *rest) {
+			e := &vm.mem.entries(vm.tables.root)[0]
+			e.store(e.load() + 1<<44)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			vm := newTestVM(t, 256)
+			list := outside(vm)
+			refused(t, fileOf(t, vm, func(r *rest) {
+				r.Extents = list
+				spoil(t, vm, r)
+			}))
+		})
+	}
+}
