@@ -27,14 +27,23 @@ const (
 	pageShift = 12
 )
 
+// Safe because the mapping is as long as the slice, and close ends both.
 func newMemory(size int64) (*memory, error) {
 	// Nothing is reserved on the host: a frame costs memory when it is touched.
-	data, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE,
+	at, err := unix.MmapPtr(-1, 0, nil, uintptr(size), unix.PROT_READ|unix.PROT_WRITE,
 		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
 	if err != nil {
 		return nil, &HostError{Op: fmt.Sprintf("reserve %d MiB of memory for the machine", size>>20), Err: err}
 	}
-	return &memory{data: data, frames: newFrames(int(size >> pageShift))}, nil
+	return &memory{data: unsafe.Slice((*byte)(at), size), frames: newFrames(int(size >> pageShift))}, nil
+}
+
+// unmap gives addresses back. Safe as newMemory is: they are its own.
+func unmap(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	return unix.MunmapPtr(unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)))
 }
 
 // split makes the first n bytes a memory of its own. Both share the mapping,
@@ -49,7 +58,7 @@ func (m *memory) close() error {
 	if m.data == nil {
 		return nil
 	}
-	err := unix.Munmap(m.data)
+	err := unmap(m.data)
 	m.data = nil
 	return err
 }
@@ -143,17 +152,59 @@ func (m *memory) startInfo(f frame) *hypercall.StartInfo {
 	return (*hypercall.StartInfo)(unsafe.Pointer(unsafe.SliceData(m.page(f))))
 }
 
-// showPages has frames show pages of a file from an offset on, privately. Safe because
-// the frames are m's own, and Go knows nothing of them.
-func (m *memory) showPages(x extent, fd int, off int64, writable bool) error {
+// newMemoryOf is newMemory of pieces, some of which are a file's, privately. They are
+// mapped one beside the other, and none over another: the kernel asks each machine of
+// this process about what is unmapped. Safe because Go knows nothing of addresses that
+// it has not mapped itself, and where others have mapped something meanwhile
+// MAP_FIXED_NOREPLACE fails.
+func newMemoryOf(size int64, pieces []piece, fd int, writable bool) (*memory, error) {
+	for try := 0; ; try++ {
+		m, err := newMemory(size)
+		if err != nil {
+			return nil, err
+		}
+		if err := unmap(m.data); err != nil {
+			return nil, err
+		}
+		done, err := m.mapPieces(pieces, fd, writable)
+		if err == nil {
+			return m, nil
+		}
+		_ = unmap(m.data[:done])
+		if err != unix.EEXIST || try == 100 {
+			return nil, err
+		}
+	}
+}
+
+// mapPieces maps them where m says, and how many bytes there are until an error.
+func (m *memory) mapPieces(pieces []piece, fd int, writable bool) (done int, err error) {
 	prot := unix.PROT_READ
 	if writable {
 		prot |= unix.PROT_WRITE
 	}
-	b := m.run(x.First, x.Pages)
-	_, err := unix.MmapPtr(fd, off, unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)), prot,
-		unix.MAP_PRIVATE|unix.MAP_FIXED|unix.MAP_NORESERVE)
-	return err
+	for _, p := range pieces {
+		n := uintptr(p.Pages) << pageShift
+		if n == 0 {
+			continue
+		}
+		at := unsafe.Add(unsafe.Pointer(unsafe.SliceData(m.data)), int(p.First)<<pageShift)
+		flags := unix.MAP_PRIVATE | unix.MAP_FIXED_NOREPLACE | unix.MAP_NORESERVE
+		var got unsafe.Pointer
+		if p.offset < 0 {
+			got, err = unix.MmapPtr(-1, 0, at, n, prot, flags|unix.MAP_ANONYMOUS)
+		} else {
+			got, err = unix.MmapPtr(fd, p.offset, at, n, prot, flags)
+		}
+		if err == nil && got != at { // before Linux 4.17 it was a hint
+			err = unix.EEXIST
+		}
+		if err != nil {
+			return done, err
+		}
+		done += int(n)
+	}
+	return done, nil
 }
 
 // bytesOf is the memory of a structure of the contract. Safe for structures

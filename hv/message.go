@@ -170,6 +170,7 @@ func (vm *VM) Invoke(ctx context.Context, message []byte) (Response, error) {
 	vm.stats.run += time.Since(begin)
 	switch {
 	case slot.answered:
+		vm.from.learn(vm.mem)
 		return slot.response, nil
 	case err == nil:
 		err = &EndedError{exit}

@@ -28,6 +28,7 @@ type Snapshot struct {
 	pages  contractPages
 	stored int // pages
 	lives  atomic.Uint64
+	hot    atomic.Pointer[[]extent] // that lives write; nil: not known yet
 }
 
 // rest is what a machine at rest is, beside its memory. In a file it is hostile.
@@ -211,19 +212,62 @@ func (a *account) checkStored(list []extent) error {
 // memory makes the machine's memory anew: the file's pages, which are copied when they
 // are written, and zeros.
 func (s *Snapshot) memory(writable bool) (*memory, error) {
-	m, err := newMemory(s.state.Memory)
+	var pieces []piece
+	at, next := s.first, frame(0)
+	for _, x := range s.state.Extents {
+		pieces = append(pieces, piece{extent{next, int(x.First - next)}, -1}, piece{x, at})
+		at, next = at+int64(x.Pages)<<pageShift, x.end()
+	}
+	last := extent{next, int(frame(s.state.Memory>>pageShift) - next)}
+	pieces = append(pieces, piece{last, -1})
+	m, err := newMemoryOf(s.state.Memory, pieces, int(s.file.Fd()), writable)
 	if err != nil {
 		return nil, err
 	}
-	at := s.first
-	for _, x := range s.state.Extents {
-		if err := m.showPages(x, int(s.file.Fd()), at, writable); err != nil {
-			return nil, errors.Join(err, m.close())
-		}
-		at += int64(x.Pages) << pageShift
-	}
 	m.files = s.state.Extents
 	return m, nil
+}
+
+// piece is a part of a machine's memory, and where in a file it is; -1: zeros.
+type piece struct {
+	extent
+	offset int64
+}
+
+// hotGap is how many pages that are not written may be copied with those that are: less
+// than a system call's worth.
+const hotGap = 1
+
+// learn notes what a life has written that has gone well, if nobody has before. It is
+// likely to be what others write.
+func (s *Snapshot) learn(m *memory) {
+	if s == nil || s.hot.Load() != nil {
+		return
+	}
+	runs, err := m.written()
+	if err != nil {
+		return // they will be copied as they are written
+	}
+	hot := []extent{}
+	for _, x := range runs {
+		if n := len(hot); n > 0 && x.First-hot[n-1].end() <= hotGap {
+			hot[n-1].Pages = int(x.end() - hot[n-1].First)
+		} else {
+			hot = append(hot, x)
+		}
+	}
+	s.hot.CompareAndSwap(nil, &hot)
+}
+
+// warm copies pages that will be written. A page that is read before it is written is
+// two faults of the guest's, and the second has the kernel ask each machine of this
+// process whether it knows the page.
+func (s *Snapshot) warm(m *memory) {
+	if hot := s.hot.Load(); hot != nil {
+		for _, x := range *hot {
+			m.populate(x.First, x.Pages)
+		}
+	}
 }
 
 // Close gives up the snapshot. A file stays.
@@ -270,6 +314,7 @@ func (vm *VM) restore() (err error) {
 	if vm.mem, err = s.memory(true); err != nil {
 		return &HostError{"resume", err}
 	}
+	s.warm(vm.mem)
 	vm.mem.frames = s.seen.frames.clone()
 	vm.mem.notTables = s.seen.used()
 	vm.tables = &pageTables{mem: vm.mem, root: s.state.Root, seen: make([]uint64, len(vm.mem.free))}
