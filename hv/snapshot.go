@@ -20,8 +20,7 @@ import (
 // not change, and may be used from several goroutines. Close it after the machines that
 // were made from it.
 type Snapshot struct {
-	file   *os.File // with the pages at first, in the order of extents
-	first  int64
+	file   *os.File // the pages, in the order of extents; in memory
 	state  rest
 	base   *memory  // the machine's memory as the file has it, to be read
 	seen   *account // of its frames
@@ -213,7 +212,7 @@ func (a *account) checkStored(list []extent) error {
 // are written, and zeros.
 func (s *Snapshot) memory(writable bool) (*memory, error) {
 	var pieces []piece
-	at, next := s.first, frame(0)
+	at, next := int64(0), frame(0)
 	for _, x := range s.state.Extents {
 		pieces = append(pieces, piece{extent{next, int(x.First - next)}, -1}, piece{x, at})
 		at, next = at+int64(x.Pages)<<pageShift, x.end()

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/pvrun/pvrun/hv/kvm"
@@ -58,7 +59,7 @@ func IsSnapshot(path string) bool {
 	if st, err := os.Stat(path); err != nil || !st.Mode().IsRegular() {
 		return false
 	}
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return false
 	}
@@ -159,14 +160,17 @@ func (s *Snapshot) hashes() []byte {
 }
 
 // OpenSnapshot reads a snapshot's file, whose every byte is checked before anything is
-// done with it. The error is a *SnapshotError.
+// done with it. What becomes of the file later does not matter. The error is a
+// *SnapshotError.
 func OpenSnapshot(path string) (*Snapshot, error) {
-	f, err := os.Open(path)
+	// O_NONBLOCK: a FIFO is refused below, not waited for.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, &SnapshotError{path, errors.Unwrap(err)}
 	}
-	s := &Snapshot{file: f}
-	if err := s.read(); err != nil {
+	defer f.Close()
+	s := new(Snapshot)
+	if err := s.read(f); err != nil {
 		return nil, errors.Join(&SnapshotError{path, err}, s.Close())
 	}
 	return s, nil
@@ -174,17 +178,17 @@ func OpenSnapshot(path string) (*Snapshot, error) {
 
 var errDamaged = errors.New("the snapshot is damaged; make it again")
 
-func (s *Snapshot) read() error {
-	h, size, err := readHeader(s.file)
+func (s *Snapshot) read(f *os.File) error {
+	h, size, err := readHeader(f)
 	if err != nil {
 		return err
 	}
-	s.first = pageSize + (int64(h.Text)+int64(h.Pages)*hashSize+pageSize-1)&^(pageSize-1)
-	if size != s.first+int64(h.Pages)<<pageShift {
-		return fmt.Errorf("it has %d bytes and should have %d: %w", size, s.first+int64(h.Pages)<<pageShift, errDamaged)
+	first := pageSize + (int64(h.Text)+int64(h.Pages)*hashSize+pageSize-1)&^(pageSize-1)
+	if size != first+int64(h.Pages)<<pageShift {
+		return fmt.Errorf("it has %d bytes and should have %d: %w", size, first+int64(h.Pages)<<pageShift, errDamaged)
 	}
 	text := make([]byte, int64(h.Text)+int64(h.Pages)*hashSize)
-	if _, err := s.file.ReadAt(text, pageSize); err != nil {
+	if _, err := f.ReadAt(text, pageSize); err != nil {
 		return err
 	}
 	if xxhash.Sum64(text) != h.Hash {
@@ -198,13 +202,51 @@ func (s *Snapshot) read() error {
 	if err := s.state.check(int64(h.Pages)); err != nil {
 		return fmt.Errorf("%w (%v)", errDamaged, err)
 	}
+	if err := s.copyPages(io.NewSectionReader(f, first, size-first), text[h.Text:]); err != nil {
+		return err
+	}
 	if err := s.open(); err != nil {
 		return fmt.Errorf("%w (%v)", errDamaged, err)
 	}
-	if !bytes.Equal(s.hashes(), text[h.Text:]) {
-		return errDamaged
-	}
 	return nil
+}
+
+// copyPages copies the pages to memory and compares their hashes. The file itself is not
+// mapped: who can write it could change pages after they were checked, and one that
+// became shorter would have the host die of SIGBUS. Pages of zeros stay holes.
+func (s *Snapshot) copyPages(from io.Reader, hashes []byte) (err error) {
+	if s.file, err = memoryFile("pvrun-snapshot"); err != nil {
+		return err
+	}
+	size := int64(len(hashes)/hashSize) << pageShift
+	b := make([]byte, min(size, 1<<20))
+	for at := int64(0); at < size; at += int64(len(b)) {
+		b = b[:min(size-at, int64(len(b)))]
+		if _, err := io.ReadFull(from, b); err != nil {
+			return err
+		}
+		for i := 0; i < len(b); i, hashes = i+pageSize, hashes[hashSize:] {
+			if xxhash.Sum64(b[i:i+pageSize]) != binary.LittleEndian.Uint64(hashes) {
+				return errDamaged
+			}
+		}
+		if err := writeNonzero(s.file, b, at); err != nil {
+			return err
+		}
+	}
+	return s.file.Truncate(size)
+}
+
+// writeNonzero writes whole pages at an offset, but for those at both ends that are zero.
+func writeNonzero(f *os.File, b []byte, at int64) error {
+	for len(b) > 0 && isZero(b[:pageSize]) {
+		b, at = b[pageSize:], at+pageSize
+	}
+	for len(b) > 0 && isZero(b[len(b)-pageSize:]) {
+		b = b[:len(b)-pageSize]
+	}
+	_, err := f.WriteAt(b, at)
+	return err
 }
 
 // readHeader reads the header, and says what about it is not as here.
