@@ -148,23 +148,40 @@ func (vm *VM) rest() rest {
 	return r
 }
 
-// maxGap is how many pages of zeros an extent may have inside: each extent is a mapping
-// of the host process's, of which there are 65530 (vm.max_map_count, proc_sys_vm(5)).
-const maxGap = 32
+// maxGap is how many pages of zeros an extent may have inside, and maxExtents how many
+// extents a snapshot may have: in each of its machines each is a mapping of the host
+// process's, of which there are 65530 (vm.max_map_count, proc_sys_vm(5)), and without any
+// left the process ends. A guest that scatters what it writes has more zeros stored.
+const (
+	maxGap     = 32
+	maxExtents = 256
+)
 
 // extents are the frames whose contents are to be kept: what the machine has made of
 // them, but for what the host puts there itself.
 func (a *account) extents() (list []extent) {
 	for f := range frame(a.total) {
-		if a.kind[f]&(frameTable|frameMapped) == 0 || isZero(a.mem.page(f)) {
-			continue
+		if a.kind[f]&(frameTable|frameMapped) != 0 && !isZero(a.mem.page(f)) {
+			list = a.join(list, extent{f, 1}, maxGap)
 		}
-		if n := len(list); n > 0 && f-list[n-1].end() <= maxGap && !a.hasSystem(list[n-1].end(), f) {
-			list[n-1].Pages = int(f-list[n-1].First) + 1
-			continue
-		}
-		list = append(list, extent{f, 1})
 	}
+	for gap := frame(2 * maxGap); len(list) > maxExtents; gap *= 2 {
+		apart := list
+		list = list[:0]
+		for _, x := range apart {
+			list = a.join(list, x, gap)
+		}
+	}
+	return list
+}
+
+// join appends an extent, or makes the last one longer where a small gap is between them.
+func (a *account) join(list []extent, x extent, gap frame) []extent {
+	n := len(list)
+	if n == 0 || x.First-list[n-1].end() > gap || a.hasSystem(list[n-1].end(), x.First) {
+		return append(list, x)
+	}
+	list[n-1].Pages = int(x.end() - list[n-1].First)
 	return list
 }
 

@@ -291,6 +291,9 @@ func (r *rest) check(pages int64) error {
 	if r.Memory < MinMemory || r.Memory > MaxMemory || r.Memory%pageSize != 0 {
 		return fmt.Errorf("memory of %d bytes", r.Memory)
 	}
+	if len(r.Extents) > maxExtents {
+		return fmt.Errorf("%d extents", len(r.Extents))
+	}
 	next := frame(0)
 	for _, x := range r.Extents {
 		if x.Pages <= 0 || x.First < next || int64(x.First)+int64(x.Pages) > r.Memory>>pageShift || int64(x.Pages) > pages {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -142,4 +143,48 @@ func TestSnapshotFIFO(t *testing.T) {
 		s.Close()
 		t.Error("it was opened")
 	}
+}
+
+// A guest cannot use up the host process's mappings by what it writes, nor can a file.
+func TestSnapshotScattered(t *testing.T) {
+	vm := newTestVM(t, 300*(maxGap+2)+256)
+	const scattered = 0x10_0000_0000
+	n := uint64(300 * (maxGap + 2))
+	if s := vm.tables.doMap(scattered, n*pageSize, hypercall.MapRead|hypercall.MapWrite|hypercall.MapLazy); s != 0 {
+		t.Fatal(s)
+	}
+	for a := uint64(scattered); a < scattered+n*pageSize; a += pageSize {
+		page, s := vm.tables.pageAt(a, true)
+		if s != 0 {
+			t.Fatal(s)
+		}
+		if a>>12%(maxGap+2) == 0 {
+			page[0] = 1
+		}
+	}
+	acc, err := newAccount(vm.mem, vm.tables.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := acc.extents()
+	if n := len(list); n > maxExtents {
+		t.Errorf("%d extents", n)
+	}
+	for f := range frame(vm.mem.total) {
+		in := slices.ContainsFunc(list, func(x extent) bool { return x.First <= f && f < x.end() })
+		if k := acc.kind[f]; in && k&frameSystem != 0 || !in && k != 0 && k&frameSystem == 0 && !isZero(vm.mem.page(f)) {
+			t.Errorf("frame %#x, %d, stored: %v", f, k, in)
+		}
+	}
+	s, err := openBytes(t, fileOf(t, vm, func(*rest) {}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	refused(t, fileOf(t, vm, func(r *rest) {
+		r.Extents = nil
+		for f := range frame(maxExtents + 1) {
+			r.Extents = append(r.Extents, extent{f * 2, 1})
+		}
+	}))
 }
