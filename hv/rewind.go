@@ -6,8 +6,14 @@ import (
 )
 
 // maxKept is how many pages that a life has touched first are left to later ones: a
-// page that waits for its first touch costs an exit.
-const maxKept = 1024
+// page that waits for its first touch costs an exit. Of little memory it is a part, so
+// that no life uses up what others need.
+const (
+	maxKept     = 1024
+	maxKeptPart = 8
+)
+
+var errTables = errors.New("page tables that were added, and have to stay, take too much memory")
 
 // Rewind makes the machine again what New made of the snapshot, with an instance ID,
 // randomness and clocks of another life. It may follow a New or an Invoke that has
@@ -53,10 +59,14 @@ func (r *rewind) do() error {
 	if err := r.t.invalidate(); err != nil {
 		return err
 	}
+	most := min(maxKept, r.s.seen.left/maxKeptPart)
 	r.tables()
-	if len(r.kept) > maxKept {
+	if len(r.kept) > most {
 		r.keep, r.kept, r.owed, r.added = false, nil, 0, nil
 		r.tables()
+	}
+	if len(r.added) > most {
+		return errTables
 	}
 	r.owners()
 	if err := r.contents(); err != nil {
