@@ -61,7 +61,7 @@ func (m *memory) scan(fd int) (list []extent, err error) {
 	arg := scanArg{
 		start: base, end: base + uint64(len(m.data)),
 		vec: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(vec)))), vecLen: uint64(len(vec)),
-		inverted: pageIsFile | pageIsPFNZero, mask: pageIsFile | pageIsPFNZero, anyOf: pageIsPresent | pageIsSwapped,
+		inverted: pageIsFile, mask: pageIsFile, anyOf: pageIsPresent | pageIsSwapped, returned: pageIsPFNZero,
 	}
 	arg.size = uint64(unsafe.Sizeof(arg))
 	for arg.start < arg.end {
@@ -73,12 +73,29 @@ func (m *memory) scan(fd int) (list []extent, err error) {
 			return nil, errno
 		}
 		for _, r := range vec[:n] {
-			list = append(list, extent{frame((r.start - base) >> pageShift), int(r.end-r.start) >> pageShift})
+			x := extent{frame((r.start - base) >> pageShift), int(r.end-r.start) >> pageShift}
+			if r.categories&pageIsPFNZero != 0 {
+				list = m.appendFiles(list, x)
+			} else {
+				list = append(list, x)
+			}
 		}
 		arg.start = arg.walkEnd
 	}
 	runtime.KeepAlive(vec)
 	return list, nil
+}
+
+// appendFiles appends the parts of x where a file's pages were. The kernel's page of zeros
+// is what has only been read elsewhere; there it is in the place of a page that was
+// written with zeros (KSM, Documentation/admin-guide/mm/ksm.rst, use_zero_pages).
+func (m *memory) appendFiles(list []extent, x extent) []extent {
+	for _, file := range m.files {
+		if from, to := max(x.First, file.First), min(x.end(), file.end()); from < to {
+			list = append(list, extent{from, int(to - from)})
+		}
+	}
+	return list
 }
 
 // readPagemap reads what the kernel says of each page.
