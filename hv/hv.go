@@ -277,6 +277,11 @@ func (vm *VM) enter(ctx context.Context) (Exit, error) {
 	return exit, err
 }
 
+// over says whether the loop is under way, or will not be again.
+func (vm *VM) over() bool {
+	return vm.entered.Load() || vm.ended || vm.kick.state.Load() == closed
+}
+
 // watch stops the loop when ctx is over, until the function that it returns is called.
 func (vm *VM) watch(ctx context.Context) (leave func()) {
 	if ctx.Done() == nil {

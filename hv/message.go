@@ -161,6 +161,9 @@ func (vm *VM) Invoke(ctx context.Context, message []byte) (Response, error) {
 	if vm.messages == nil {
 		return Response{}, &HostError{"invoke", errors.New("the machine has no messages")}
 	}
+	if vm.over() { // its memory may be gone
+		return Response{}, errNotAgain
+	}
 	slot, err := vm.messages.put(message, vm.deadline(ctx))
 	if err != nil {
 		return Response{}, &HostError{"invoke", err}

@@ -66,6 +66,7 @@ func (vm *VM) resume() error {
 		}
 	}
 	vm.cpu.guest = &pvGuest{vcpu: vm.cpu, info: vm.vcpuPage, upcall: r.Upcall}
+	vm.cpu.again = stuck{}
 	vm.resetVCPU()
 	vm.clock.resume(vm.hw.TSC(), &vm.shared.Clock, r.Clock)
 	if m := vm.messages; m != nil {

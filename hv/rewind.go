@@ -27,18 +27,20 @@ func (vm *VM) Rewind() error {
 	switch {
 	case vm.from == nil:
 		return &HostError{"rewind", errors.New("the machine was not made of a snapshot")}
-	case vm.entered.Load() || vm.ended || vm.ran.Load() || vm.kick.state.Load() == closed:
+	case vm.over() || vm.ran.Load():
 		return &HostError{"rewind", errors.New("the machine runs, has ended or is closed")}
 	}
+	vm.ended = true // unless all of it goes well
 	r := rewind{vm: vm, t: vm.tables, s: vm.from, keep: true}
 	if err := r.do(); err != nil {
-		vm.ended = true
 		return &HostError{"rewind", err}
 	}
 	vm.kick.raised.Store(0)
 	vm.signals.Store(0)
 	vm.con.wants, vm.con.waiting = [3]bool{}, 0
-	return vm.resume()
+	err := vm.resume()
+	vm.ended = err != nil
+	return err
 }
 
 // rewind is one way back.
@@ -194,7 +196,8 @@ func (d *dirtied) tooMany(n int) bool {
 	return true
 }
 
-// dirty are the frames that were written, but for page tables and the machine's own.
+// dirty are the frames that were written, but for page tables and what is the host's own:
+// ring 0's pages and the hypercall page, which the snapshot need not have right.
 func (r *rewind) dirty() (list []frame, err error) {
 	runs, err := r.t.mem.written()
 	if err != nil {
@@ -203,7 +206,7 @@ func (r *rewind) dirty() (list []frame, err error) {
 	tables := r.tableSet()
 	for _, d := range runs {
 		for f := d.First; f < d.end(); f++ {
-			if !tables.has(f) && r.s.seen.kind[f]&(frameTable|frameSystem) == 0 {
+			if !tables.has(f) && r.s.seen.kind[f]&(frameTable|frameSystem) == 0 && f != r.s.pages.hypercall {
 				list = append(list, f)
 			}
 		}

@@ -1,6 +1,7 @@
 package hv
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pvrun/pvrun/hv/kvm"
 	"github.com/pvrun/pvrun/hypercall"
 	"github.com/pvrun/pvrun/internal/need"
 	"github.com/pvrun/pvrun/test/guests/asm"
@@ -215,5 +217,104 @@ func TestRewindLeavesMemory(t *testing.T) {
 		if name[0] == 'f' && lives < 90 {
 			t.Errorf("%s: only %d rewinds", name, lives)
 		}
+	}
+}
+
+// poke changes what a frame of a snapshot's begins with.
+func poke(s *Snapshot, f frame, b ...byte) {
+	at := int64(0)
+	for _, x := range s.state.Extents {
+		if x.First <= f && f < x.end() {
+			s.file.WriteAt(b, at+int64(f-x.First)<<pageShift)
+		}
+		at += int64(x.Pages) << pageShift
+	}
+}
+
+// What is not in guest memory is another life's too.
+func TestRewindHostState(t *testing.T) {
+	s := hostile(t, 0, nil, func(c *asm.Code) { respond(c, 1) })
+	// As a file may have it: the host makes this page itself, and says who has terminals.
+	poke(s, s.pages.hypercall, 0x90, 0x90)
+	info := *s.base.startInfo(s.pages.start)
+	info.Console = 7
+	poke(s, s.pages.start, bytesOf(&info)...)
+	vm := clone(t, s)
+	want := make([]byte, pageSize)
+	kvm.HypercallPage(want)
+	for range 2 {
+		vm.cpu.again = stuck{1, 2, 1000}
+		vm.con.wants, vm.con.waiting = [3]bool{true, true, true}, 3
+		vm.Signal(15)
+		vm.raise(hypercall.EventMessage)
+		if err := vm.Rewind(); err != nil {
+			t.Fatal(err)
+		}
+		if vm.cpu.again != (stuck{}) || vm.con.waiting != 0 || vm.signals.Load() != 0 || vm.kick.raised.Load() != 0 {
+			t.Errorf("%+v, %+v, %#x, %#x", vm.cpu.again, vm.con, vm.signals.Load(), vm.kick.raised.Load())
+		}
+		if !bytes.Equal(vm.mem.page(s.pages.hypercall), want) {
+			t.Error("the hypercall page is the file's")
+		}
+		if c := vm.mem.startInfo(vm.start.frame).Console; c != 0 {
+			t.Errorf("terminals %#x", c)
+		}
+	}
+	ask(t, vm, "x")
+}
+
+// A machine that is closed, or could not be rewound, is asked in vain and without harm.
+func TestInvokeClosed(t *testing.T) {
+	s := hostile(t, 0, nil, func(c *asm.Code) { respond(c, 1) })
+	vm := clone(t, s)
+	ask(t, vm, "x")
+	for range 2 {
+		if err := vm.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := vm.Invoke(t.Context(), []byte("x")); err != errNotAgain {
+		t.Errorf("Invoke: %v", err)
+	}
+	if _, err := vm.Run(t.Context()); err != errNotAgain {
+		t.Errorf("Run: %v", err)
+	}
+	if err := vm.Rewind(); err == nil {
+		t.Error("it was rewound")
+	}
+	vm.Stats()
+	vm.Signal(15)
+
+	vm = clone(t, s)
+	vm.cfg.Hostname = strings.Repeat("a", maxHostname+1) // resume refuses it
+	if err := vm.Rewind(); err == nil {
+		t.Error("it was rewound")
+	}
+	if _, err := vm.Invoke(t.Context(), nil); err != errNotAgain {
+		t.Errorf("Invoke: %v", err)
+	}
+}
+
+// TestRewindZeroPage: where a page was written, and the host's kernel has put its page of
+// zeros since, the contents are the snapshot's again.
+func TestRewindZeroPage(t *testing.T) {
+	s := hostile(t, 0, nil, func(c *asm.Code) { respond(c, 1) })
+	vm := clone(t, s)
+	f := vm.tables.slot(asm.Text, false).load().frame()
+	if isZero(s.base.page(f)) {
+		t.Fatal("nothing is in the page")
+	}
+	if err := zeroPage(vm.mem.page(f)); err != nil {
+		t.Skip("the kernel puts no page of zeros there: ", err)
+	}
+	if !isZero(vm.mem.page(f)) {
+		t.Fatal("the page is not zero")
+	}
+	if err := vm.Rewind(); err != nil {
+		t.Fatal(err)
+	}
+	same(t, vm)
+	if list, err := vm.mem.written(); err != nil || len(list) > 30 {
+		t.Errorf("%d runs of pages are written, %v", len(list), err)
 	}
 }

@@ -108,6 +108,7 @@ func (vm *VM) renewStartInfo() error {
 
 func (vm *VM) describeConsole() {
 	info := &vm.start.info
+	info.Console, info.Rows, info.Cols = 0, 0, 0 // a clone has not the snapshot's
 	for i, s := range []any{vm.cfg.Stdin, vm.cfg.Stdout, vm.cfg.Stderr} {
 		f, ok := s.(*os.File)
 		if !ok {

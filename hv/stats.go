@@ -157,9 +157,10 @@ func (c *counters) inMulticall(call hypercall.Call) {
 	}
 }
 
-// Stats returns what the machine has done. Call it after Run, or between two Invokes.
+// Stats returns what the machine has done. Call it after Run, or between two Invokes; of a
+// machine that was closed it tells what it did the last time.
 func (vm *VM) Stats() Stats {
-	if !vm.ran.Load() {
+	if !vm.ran.Load() && vm.kick.state.Load() != closed {
 		vm.stats.finish(vm, Exit{}, nil)
 	}
 	s := vm.stats.final
