@@ -318,3 +318,47 @@ func TestRewindZeroPage(t *testing.T) {
 		t.Errorf("%d runs of pages are written, %v", len(list), err)
 	}
 }
+
+// TestCloneNastyArguments makes every call with nasty values in a machine without disks,
+// NICs and shares, and looks whether that can be undone.
+func TestCloneNastyArguments(t *testing.T) {
+	s := hostile(t, 8<<20, nil, func(c *asm.Code) { respond(c, 1) })
+	vm := clone(t, s)
+	n := 0
+	for nr := range hypercall.CallEnd + 2 {
+		for i, a0 := range nasty {
+			for j, a1 := range nasty {
+				a := callArgs{a0, a1, nasty[(i+j)%len(nasty)], nasty[(i*7+j)%len(nasty)], nasty[j], nasty[i]}
+				if nr == hypercall.CallMap && a1 >= 1<<31 && a1 <= 1<<36 {
+					a[2] &^= uint64(hypercall.MapLazy)
+				}
+				if nr == hypercall.CallRespond {
+					vm.messages.respond(a)
+				} else {
+					vm.call(t, nr, a)
+				}
+			}
+			if n++; n%10 != 0 {
+				continue
+			}
+			switch err := vm.Rewind(); {
+			case err == nil:
+			case errors.Is(err, errTables):
+				vm.Close()
+				vm = clone(t, s)
+			default:
+				t.Fatal(err)
+			}
+			if n%200 == 0 {
+				same(t, vm)
+			}
+			if t.Failed() {
+				t.Fatalf("after %v(%#x, …)", nr, a0)
+			}
+		}
+	}
+	if err := vm.Rewind(); err != nil {
+		t.Fatal(err)
+	}
+	ask(t, vm, "x")
+}
