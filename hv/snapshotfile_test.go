@@ -12,6 +12,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/pvrun/pvrun/hv/engine"
+	"github.com/pvrun/pvrun/hv/kvm"
 	"github.com/pvrun/pvrun/hypercall"
 )
 
@@ -247,32 +248,70 @@ func TestSnapshotForged(t *testing.T) {
 	}
 }
 
-// FuzzSnapshot opens files with right hashes and anything inside. Each place that is
-// changed is 4 bytes of the input: two for where, two for what.
+// FuzzSnapshot opens files with right hashes and anything inside, and does with what opens
+// what a host and its guest do. Each place that is changed is 5 bytes of the input: a
+// frame, which 16 bits of it, and what they become.
 func FuzzSnapshot(f *testing.F) {
-	b := fakeSnapshot(f)
+	vm := newTestVM(f, 256)
+	vm.cfg.Messages = true
+	if err := vm.loadMessages(); err != nil {
+		f.Fatal(err)
+	}
+	b := fileOf(f, vm, func(r *rest) { r.Messages = true })
 	f.Add([]byte("{}"), []byte{})
-	f.Add([]byte{}, []byte{1, 2, 3, 4})
+	f.Add([]byte{}, []byte{1, 2, 3, 4, 5})
 	f.Fuzz(func(t *testing.T, text, changes []byte) {
+		le := binary.LittleEndian
 		s, err := openBytes(t, forge(t, b, func(r *rest, page func(frame) []byte) {
 			_ = json.Unmarshal(text, r)
-			for ; len(changes) >= 4; changes = changes[4:] {
+			for ; len(changes) >= 5; changes = changes[5:] {
 				p := page(frame(changes[0]))
-				binary.LittleEndian.PutUint16(p[int(changes[1])*16:], binary.LittleEndian.Uint16(changes[2:]))
+				le.PutUint16(p[le.Uint16(changes[1:])%(pageSize/2)*2:], le.Uint16(changes[3:]))
 			}
 		}))
 		if err != nil {
 			return
 		}
 		defer s.Close()
-		vm := &VM{from: s, cfg: Config{Memory: s.state.Memory, Messages: s.state.Messages, Hostname: "a"}}
-		if vm.mem, err = s.memory(true); err != nil {
-			return
-		}
-		defer vm.mem.close()
-		vm.tables = &pageTables{mem: vm.mem, root: s.state.Root, seen: make([]uint64, len(s.seen.free))}
-		vm.space = guestMemory{vm.tables}
-		vm.findPages()
-		_ = vm.newLife()
+		live(t, s)
 	})
+}
+
+// live does with a snapshot what needs no processor.
+func live(t *testing.T, s *Snapshot) {
+	vm := &VM{from: s, cfg: Config{Memory: s.state.Memory, Messages: s.state.Messages, Hostname: "a"}}
+	var err error
+	if vm.mem, err = s.memory(true); err != nil {
+		return
+	}
+	defer vm.mem.close()
+	vm.mem.frames, vm.mem.notTables = s.seen.frames.clone(), s.seen.used()
+	vm.tables = &pageTables{mem: vm.mem, root: s.state.Root, seen: make([]uint64, len(s.seen.free))}
+	vm.space = guestMemory{vm.tables}
+	vm.findPages()
+	kvm.HypercallPage(vm.mem.run(s.seen.system, kvm.SystemPages)) // as a processor's are made
+	_ = vm.newLife()
+	if m := vm.messages; m != nil {
+		*m = messages{vm: vm, frame: m.frame, queue: vm.mem.messageQueue(m.frame), prod: s.state.Prod, last: s.state.Last}
+		_, _ = m.put(make([]byte, 20*pageSize), 0)
+		m.respond(callArgs{s.state.Last + 1, 0, testData, 8})
+	}
+	for i, a := range nasty {
+		for _, call := range []hypercall.Call{
+			hypercall.CallMap, hypercall.CallProtect, hypercall.CallAlias, hypercall.CallDiscard, hypercall.CallUnmap,
+		} {
+			vm.dispatch(call, callArgs{a, 4 * pageSize, uint64(i % 4), scratch})
+		}
+		vm.tables.faultIn(a, faultWrite, new(readAhead))
+		vm.space.copyOut(a, []byte{1})
+	}
+	if acc, err := newAccount(vm.mem, s.state.Root); err != nil {
+		t.Error(err)
+	} else if acc.left != vm.mem.left || acc.owed != vm.mem.owed {
+		t.Errorf("%d frames are left and %d owed, the tables say %d and %d", vm.mem.left, vm.mem.owed, acc.left, acc.owed)
+	}
+	r := rewind{vm: vm, t: vm.tables, s: s, keep: true}
+	if err := r.do(); err != nil && err != errTables {
+		t.Error(err)
+	}
 }
