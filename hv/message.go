@@ -187,5 +187,6 @@ func (vm *VM) deadline(ctx context.Context) int64 {
 	if !ok {
 		return hypercall.Forever
 	}
-	return max(1, vm.clock.now()+int64(time.Until(at)))
+	now := vm.clock.now()
+	return max(1, now+min(int64(time.Until(at)), hypercall.Forever-now))
 }

@@ -362,3 +362,53 @@ func TestCloneNastyArguments(t *testing.T) {
 	}
 	ask(t, vm, "x")
 }
+
+// TestRewindCancelled: a context that ends when a message is being answered, or just
+// after, ends that Invoke or nothing.
+func TestRewindCancelled(t *testing.T) {
+	s := hostile(t, 0, nil, func(c *asm.Code) { respond(c, 1) })
+	vm := clone(t, s)
+	answered, cancelled := 0, 0
+	for range 500 {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		why := errors.New("enough")
+		go func() {
+			time.Sleep(time.Duration(rand.IntN(60)) * time.Microsecond)
+			cancel(why)
+		}()
+		go vm.Signal(1)
+		_, err := vm.Invoke(ctx, []byte("x"))
+		switch err {
+		case nil:
+			answered++
+			if err := vm.Rewind(); err != nil {
+				t.Fatal(err)
+			}
+		case why:
+			cancelled++
+			if err := vm.Rewind(); err == nil {
+				t.Fatal("it was rewound")
+			}
+			vm.Close()
+			vm = clone(t, s)
+		default:
+			t.Fatal(err)
+		}
+		ask(t, vm, "x")
+		if err := vm.Rewind(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%d answered, %d cancelled", answered, cancelled)
+}
+
+// A deadline far away is none that has passed.
+func TestInvokeDeadline(t *testing.T) {
+	s := hostile(t, 0, nil, func(c *asm.Code) { respond(c, 1) })
+	vm := clone(t, s)
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(1<<63-1))
+	defer cancel()
+	if d := vm.deadline(ctx); d < 1<<62 {
+		t.Errorf("deadline %d", d)
+	}
+}
