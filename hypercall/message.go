@@ -8,6 +8,8 @@ import "unsafe"
 // The host fills Messages[Prod], raises Prod, which runs freely and is taken modulo
 // MessageSlots, and raises EventMessage. A message ends with its CallRespond. Its place
 // and its data are the host's again then, and at most MessageSlots are under way.
+// With ReadyListen and not ReadyMessage in StartInfo.Ready a message is what a client sends to ReadyPort, and
+// the response what it gets until the program ends the connection.
 type MessageQueue struct {
 	Prod     uint32 // host
 	Pad      uint32

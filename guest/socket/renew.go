@@ -41,6 +41,7 @@ func (lifeSource) Seed(int64)   {}
 // atListen tells that the program listens on a port. A test has no machine to tell.
 var atListen = func(port uint16) {
 	if sys.ReadyPort() == port {
+		forwarding.Do(func() { sys.AnswerMessages(func(b []byte) ([]byte, bool) { return theNetwork().forward(port, b) }) })
 		sys.RestAt(hypercall.ReadyListen)
 	}
 }

@@ -18,13 +18,50 @@ type messageQueue struct {
 
 var _ = [1]struct{}{}[fs.MaxResponse-hypercall.MaxMessage]
 
-// messageSource is what the host asks this program; nil where it asks nothing.
+// messageSource is what the host asks this program; nil where it asks nothing, or its
+// listening socket.
 func messageSource() fs.Messages {
+	if q := theQueue(); q != nil && !forPort() {
+		return q
+	}
+	return nil
+}
+
+// forPort says whether messages are for the program's listening socket.
+func forPort() bool {
+	return guest.Info().Ready&(hypercall.ReadyListen|hypercall.ReadyMessage) == hypercall.ReadyListen
+}
+
+// theQueue is the machine's, nil for none. It has one reader.
+func theQueue() *messageQueue {
 	at := guest.Info().Messages
 	if at == 0 {
 		return nil
 	}
 	return &messageQueue{shared: (*hypercall.MessageQueue)(pointer(uintptr(at)))}
+}
+
+// AnswerMessages has answer called for each message, in a goroutine of its own, where the
+// messages are for the program's listening socket. It may be called once. What answer
+// gets is the host's after it has returned.
+func AnswerMessages(answer func(message []byte) (response []byte, failed bool)) {
+	q := theQueue()
+	if q == nil || !forPort() {
+		return
+	}
+	go func() {
+		var w eventWaiter
+		for {
+			w.reset(guest.FDMessage)
+			for m, ok := q.Next(); ok; m, ok = q.Next() {
+				go func() {
+					response, failed := answer(m.Data)
+					q.Respond(m.ID, failed, response)
+				}()
+			}
+			w.wait()
+		}
+	}()
 }
 
 // Pending is false, too, for more messages than there can be.
