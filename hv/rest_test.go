@@ -237,7 +237,8 @@ func TestRestIdle(t *testing.T) {
 	}
 }
 
-// TestRestListen comes to rest when the program listens on the port that was named, once.
+// TestRestListen comes to rest when the program waits for a connection to the port that was
+// named, once.
 func TestRestListen(t *testing.T) {
 	for port, want := range map[string]string{"8080": "one <nil>\nhello\n", "8081": "pvrun <nil>\nhello\n"} {
 		r := newResting(t, "listen", port)

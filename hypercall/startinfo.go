@@ -69,7 +69,7 @@ type Ready uint32
 
 const (
 	ReadyMessage Ready = 1 << iota // the program waits for its first message
-	ReadyListen                    // the program listens on a TCP port, ReadyPort
+	ReadyListen                    // the program waits for a connection to a TCP port, ReadyPort
 	ReadyCall                      // the program says so
 )
 

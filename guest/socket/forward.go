@@ -18,7 +18,7 @@ import (
 // brings, and what comes back until that ends is the response. There is no network in
 // between but the loopback interface.
 
-// forwarding begins when the program listens.
+// forwarding begins when the program waits for connections.
 var forwarding sync.Once
 
 // forward sends a message to the program's own port, and takes bytes until the program

@@ -86,13 +86,7 @@ func (s *inet) Listen(backlog int) fs.Errno {
 	if backlog < 0 || backlog > maxBacklog {
 		backlog = maxBacklog
 	}
-	if err := s.ep.Listen(backlog + 1); err != nil { // Linux takes one more as well
-		return errnoOf(err)
-	}
-	if a, err := s.ep.GetLocalAddress(); err == nil {
-		atListen(a.Port)
-	}
-	return 0
+	return errnoOf(s.ep.Listen(backlog + 1)) // Linux takes one more as well
 }
 
 func (s *inet) Accept() (fs.Socket, []byte, fs.Errno) {
@@ -103,6 +97,7 @@ func (s *inet) Accept() (fs.Socket, []byte, fs.Errno) {
 	var queue *waiter.Queue
 	ep, queue, err := s.ep.Accept(&peer)
 	if err != nil {
+		atAccept(s)
 		return nil, nil, errnoOf(err)
 	}
 	c := &inet{net: s.net, ep: ep, queue: queue, domain: s.domain, typ: s.typ, protocol: s.protocol}

@@ -23,4 +23,4 @@ func atExit(func()) {}
 func comeToRest() {}
 
 // No test has a machine that could come to rest.
-func init() { atListen = func(uint16) {} }
+func init() { atAccept = func(*inet) {} }

@@ -38,10 +38,15 @@ type lifeSource struct{}
 func (lifeSource) Int63() int64 { return rand.Int64() }
 func (lifeSource) Seed(int64)   {}
 
-// atListen tells that the program listens on a port. A test has no machine to tell.
-var atListen = func(port uint16) {
-	if sys.ReadyPort() == port {
-		forwarding.Do(func() { sys.AnswerMessages(func(b []byte) ([]byte, bool) { return theNetwork().forward(port, b) }) })
+// atAccept tells that the program has nobody to accept on a socket. A test has no machine
+// to tell.
+var atAccept = func(s *inet) {
+	port := sys.ReadyPort()
+	if port == 0 {
+		return
+	}
+	if a, err := s.ep.GetLocalAddress(); err == nil && a.Port == port {
+		forwarding.Do(func() { sys.AnswerMessages(func(b []byte) ([]byte, bool) { return s.net.forward(port, b) }) })
 		sys.RestAt(hypercall.ReadyListen)
 	}
 }

@@ -114,9 +114,11 @@ func idle() {
 // connect.
 func listen(port int) {
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{Port: port})
-	host, _ := os.Hostname()
-	fmt.Println(host, err)
+	if err != nil {
+		panic(err)
+	}
 	go func() {
+		time.Sleep(50 * time.Millisecond) // until Accept waits
 		c, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
 			panic(err)
@@ -125,6 +127,8 @@ func listen(port int) {
 		c.Close()
 	}()
 	c, err := l.Accept()
+	host, _ := os.Hostname()
+	fmt.Println(host, err)
 	if err != nil {
 		panic(err)
 	}
