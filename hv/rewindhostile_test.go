@@ -412,3 +412,62 @@ func TestInvokeDeadline(t *testing.T) {
 		t.Errorf("deadline %d", d)
 	}
 }
+
+// TestClonesApart has guests write what the snapshot has, suspend when nobody asked, set
+// another upcall and answer what is no message. Each life sees the snapshot's memory.
+func TestClonesApart(t *testing.T) {
+	const counter = asm.Data + 0x100
+	s := hostile(t, 0, nil, func(c *asm.Code) {
+		answer := func(right uint64) {
+			for _, id := range []uint64{0, right - 1, right + 1, right + hypercall.MessageSlots, 1 << 63, 1<<64 - 1} {
+				c.Hypercall(hypercall.CallRespond, id, 0, asm.Data, 8) // counts below if it is answered
+			}
+			c.Hypercall(hypercall.CallRespond, right, 2, counter, 8)
+			c.Hypercall(hypercall.CallRespond, right, 0, counter, hypercall.MaxMessage+1)
+			c.Hypercall(hypercall.CallRespond, right, 0, 1<<40, 8)
+			c.Hypercall(hypercall.CallRespond, right, 0, counter, 8)
+		}
+		for i := range uint64(3) {
+			c.Hypercall(hypercall.CallSuspend)
+			c.SetUpcall(hypercall.UpcallArgs{Entry: asm.Text + hypercall.GVA(i), Stack: asm.UpStack})
+			c.Mov(asm.R11, counter).Raw(0x49, 0xff, 0x03) // inc qword [r11]
+			answer(i + 1)
+		}
+	})
+	want := s.hashes()
+	count := func(vm *VM, n byte) {
+		t.Helper()
+		if got := ask(t, vm, "x"); got != string([]byte{n, 0, 0, 0, 0, 0, 0, 0}) {
+			t.Errorf("counted to %q, want %d", got, n)
+		}
+	}
+	one, other := clone(t, s), clone(t, s)
+	for range 3 {
+		count(one, 1)
+		count(one, 2)
+		count(other, 1)
+		count(one, 3)
+		if err := errors.Join(one.Rewind(), other.Rewind()); err != nil {
+			t.Fatal(err)
+		}
+		count(clone(t, s), 1)
+		if u := one.cpu.guest.(*pvGuest).upcall; u != s.state.Upcall {
+			t.Errorf("upcall %+v", u)
+		}
+	}
+	for _, vm := range []*VM{one, other} {
+		for f := range frame(vm.mem.total) {
+			if s.seen.kind[f]&(frameTable|frameSystem) == 0 && f != s.pages.hypercall {
+				vm.mem.page(f)[7] ^= 0xff
+			}
+		}
+		if !bytes.Equal(s.hashes(), want) {
+			t.Error("the snapshot's pages have changed")
+		}
+		if err := vm.Rewind(); err != nil {
+			t.Fatal(err)
+		}
+		same(t, vm)
+		count(vm, 1)
+	}
+}
