@@ -137,6 +137,7 @@ func (a *account) page(v entry, at uint64) error {
 	switch {
 	case v&^known != 0, !v.holds() && v&pteAddr != 0, final != text, text && v&pteWrite != 0,
 		at >= uint64(hypercall.ReservedGVA) && v&ptePresent == 0, // no call and no access changes it
+		text && at >= uint64(hypercall.ReservedGVA) && at != uint64(hypercall.HypercallGVA),
 		v&pteParked == 0 && v&(pteUser|pteUsed) != pteUser|pteUsed,
 		v&(ptePresent|pteLazy|pteParked) == 0, v&(pteOwed|pteLazy) == pteOwed:
 		return fmt.Errorf("entry %#x at %#x", v, at)

@@ -53,6 +53,10 @@ func TestSnapshotTraps(t *testing.T) {
 			f, _ := vm.mem.take()
 			vm.tables.slot(uint64(hypercall.MessageDataGVA), true).store(entry(f.gpa()) | pteParked | pteNX)
 		},
+		"message data that is text": func(t *testing.T, vm *VM, r *rest) {
+			f, _ := vm.mem.take()
+			vm.tables.slot(uint64(hypercall.MessageDataGVA), true).store(entry(f.gpa()) | ptePresent | pteUser | pteUsed | pteFinal)
+		},
 		// Calls change what is not final.
 		"text that is not final": func(t *testing.T, vm *VM, r *rest) {
 			e := vm.tables.slot(testText, false)
