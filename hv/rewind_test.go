@@ -182,3 +182,13 @@ func BenchmarkInvoke(b *testing.B) {
 		}
 	})
 }
+
+// What a machine has of its own is what it has written.
+func TestOwnMemory(t *testing.T) {
+	vm := clone(t, recall(t, 64<<20))
+	few := vm.OwnMemory()
+	ask(t, vm, "use 16")
+	if much := vm.OwnMemory(); few <= 0 || much < few+16<<20 || much > 64<<20 {
+		t.Errorf("got %d bytes, then %d", few, much)
+	}
+}

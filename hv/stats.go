@@ -245,6 +245,19 @@ func (m *memory) touched() int64 {
 	return n << pageShift
 }
 
+// OwnMemory is how many bytes of the host's memory the machine has that no other has: the
+// pages that were written. No Run or Invoke is under way.
+func (vm *VM) OwnMemory() (bytes int64) {
+	list, err := vm.mem.written()
+	if err != nil {
+		return 0
+	}
+	for _, x := range list {
+		bytes += int64(x.Pages) << pageShift
+	}
+	return bytes
+}
+
 // hostRSS is the process's resident memory, in bytes (proc_pid_statm(5)).
 func hostRSS() int64 {
 	b, err := os.ReadFile("/proc/self/statm")
