@@ -9,7 +9,7 @@ IMAGE      ?= hello
 ARGS       ?=
 
 # Modules of their own, beside the root's.
-MODULES    := images cmd/pvrun-net function test/e2e/programs test/e2e/tested test/function/programs
+MODULES    := images cmd/pvrun-net cmd/pvrun-serve function test/e2e/programs test/e2e/tested test/function/programs
 STATIC     := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # The race detector needs cgo, and so a C compiler.
 RACE       := $(shell command -v cc >/dev/null 2>&1 && echo -race)
@@ -20,9 +20,10 @@ KVMREPORT  := $(CURDIR)/out/kvm-report.txt
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## out/pvrun and out/pvrun-net
+build: ## out/pvrun, out/pvrun-net and out/pvrun-serve
 	CGO_ENABLED=0 $(GO) build -trimpath -o out/pvrun ./cmd/pvrun
 	CGO_ENABLED=0 $(GO) build -C cmd/pvrun-net -trimpath -o ../../out/pvrun-net .
+	CGO_ENABLED=0 $(GO) build -C cmd/pvrun-serve -trimpath -o ../../out/pvrun-serve .
 
 images: build ## out/NAME.img for each program of images/
 	@set -e; for main in images/*/main.go; do \
@@ -39,7 +40,7 @@ test: vet ## all tests; says at the end whether KVM was tested
 	@status=0; \
 	echo "$(GO) test $(RACE) ./..."; \
 	PVRUN_KVM_REPORT=$(KVMREPORT) $(GO) test -count=1 -timeout 15m $(RACE) ./... || status=$$?; \
-	for dir in cmd/pvrun-net function; do (cd $$dir && $(GO) test -count=1 -timeout 5m $(RACE) ./...) || status=$$?; done; \
+	for dir in cmd/pvrun-net cmd/pvrun-serve function; do (cd $$dir && PVRUN_KVM_REPORT=$(KVMREPORT) $(GO) test -count=1 -timeout 5m $(RACE) ./...) || status=$$?; done; \
 	echo; \
 	if grep -q '^KVM NOT TESTED' $(KVMREPORT) 2>/dev/null || ! grep -q '^KVM tested' $(KVMREPORT) 2>/dev/null; then \
 		echo '*** KVM NOT TESTED: no machine was run ***'; cat $(KVMREPORT) 2>/dev/null; \
@@ -103,6 +104,7 @@ lint: ## staticcheck finds nothing
 	$(GO) run $(STATIC) $$($(GO) list ./... | grep -v -e /pvrun/guest -e /hv/kvm -e /test/bench)
 	cd images && $(GO) run $(STATIC) ./...
 	cd cmd/pvrun-net && $(GO) run $(STATIC) ./...
+	cd cmd/pvrun-serve && $(GO) run $(STATIC) ./...
 	cd function && $(GO) run $(STATIC) ./... && $(GO) run $(STATIC) -tags pvrun ./...
 
 golden: ## write the golden files anew; look at the difference before you commit it

@@ -79,7 +79,7 @@ func newRoot(s streams) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{cmd.CommandPath(), flagOfAnother(cmd, err)}
 	})
-	root.AddCommand(newBuild(s), newRun(s), newSnapshot(s), newInvoke(s), newTest(s), newExec(s), newEnv(s), newCompare(s), newInspect(s), newVolume(s), newDoctor(s))
+	root.AddCommand(newBuild(s), newRun(s), newSnapshot(s), newInvoke(s), newServe(), newTest(s), newExec(s), newEnv(s), newCompare(s), newInspect(s), newVolume(s), newDoctor(s))
 	root.AddCommand(extraCommands()...)
 	for _, cmd := range root.Commands() {
 		checkArgs(cmd)

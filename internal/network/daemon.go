@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pvrun/pvrun/internal/beside"
 )
 
 // helperName is the program that a user network is.
@@ -21,21 +23,12 @@ var ErrNoHelper = errors.New("pvrun-net is neither beside pvrun nor on PATH: go 
 // Helper finds pvrun-net. Tests have another.
 var Helper = find
 
-// find looks beside pvrun itself, and then on PATH.
 func find() (string, error) {
-	if self, err := os.Executable(); err == nil {
-		if real, err := filepath.EvalSymlinks(self); err == nil {
-			self = real
-		}
-		beside := filepath.Join(filepath.Dir(self), helperName)
-		if info, err := os.Stat(beside); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-			return beside, nil
-		}
+	path, err := beside.Find(helperName)
+	if err != nil {
+		return "", ErrNoHelper
 	}
-	if path, err := exec.LookPath(helperName); err == nil {
-		return path, nil
-	}
-	return "", ErrNoHelper
+	return path, nil
 }
 
 // startPrivate starts a network that ends with this process: it sees the other end of

@@ -19,6 +19,11 @@ type Function struct {
 	Pool *pool.Function
 	Logs *logs.Program
 
+	*state
+}
+
+// state is what stays when a function answers somewhere else.
+type state struct {
 	trouble atomic.Pointer[string]
 	window  window
 	bodies  *semaphore.Weighted // bytes of messages that are held
@@ -29,7 +34,14 @@ const maxBodies = 128 << 20
 
 // NewFunction makes one that is not in a Gateway yet.
 func NewFunction(name, path, host string, p *pool.Function, l *logs.Program) *Function {
-	return &Function{Name: name, Path: path, Host: host, Pool: p, Logs: l, bodies: semaphore.NewWeighted(maxBodies)}
+	return &Function{Name: name, Path: path, Host: host, Pool: p, Logs: l, state: &state{bodies: semaphore.NewWeighted(maxBodies)}}
+}
+
+// At is the same function at another place.
+func (f *Function) At(path, host string) *Function {
+	other := *f
+	other.Path, other.Host = path, host
+	return &other
 }
 
 // SetTrouble says why the function is not, or not as it should be; "" when it is.

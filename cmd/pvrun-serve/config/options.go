@@ -1,0 +1,74 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/pvrun/pvrun/cmd/pvrun-serve/boot"
+	"github.com/pvrun/pvrun/cmd/pvrun-serve/pool"
+	"github.com/pvrun/pvrun/hv"
+)
+
+// Isolations: which clone gets the next message.
+const (
+	byInvocation = "invocation" // one that is as it was made
+	byInstance   = "instance"   // one that has answered others
+)
+
+// pick is the last of several options that is said.
+func pick[T any](list []Options, v T, of func(*Options) *T) T {
+	for i := range list {
+		v = value(v, of(&list[i]))
+	}
+	return v
+}
+
+func program(image string, o []Options) boot.Program {
+	p := boot.Program{
+		From:   image,
+		Memory: int64(pick(o, Size(hv.DefaultMemory), func(o *Options) *Size { return o.Memory })),
+		Within: pick(o, readyTimeout, func(o *Options) *time.Duration { return o.ReadyTimeout }),
+	}
+	env := map[string]string{}
+	for _, o := range o {
+		maps.Copy(env, o.Env)
+		if o.Args != nil {
+			p.Args = o.Args
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		p.Env = append(p.Env, name+"="+env[name])
+	}
+	return p
+}
+
+func (c *Config) limits(o []Options) (l pool.Limits, err error) {
+	isolation := pick(o, byInvocation, func(o *Options) *string { return o.Isolation })
+	l = pool.Limits{
+		Reuse:   isolation == byInstance,
+		Fresh:   pick(o, false, func(o *Options) *bool { return o.Fresh }),
+		Timeout: pick(o, timeout, func(o *Options) *time.Duration { return o.Timeout }),
+		Min:     pick(o, 0, func(o *Options) *int { return o.Min }),
+		Max:     pick(o, c.Running+1, func(o *Options) *int { return o.Max }),
+		Queue:   pick(o, queue, func(o *Options) *int { return o.Queue }),
+		Idle:    pick(o, idle, func(o *Options) *time.Duration { return o.Idle }),
+	}
+	switch {
+	case isolation != byInvocation && isolation != byInstance:
+		err = fmt.Errorf("isolation %q: must be invocation or instance", isolation)
+	case l.Fresh && l.Reuse:
+		err = errors.New("fresh and isolation instance: a new clone is no reused one")
+	case l.Timeout < 0 || l.Idle < 0:
+		err = errors.New("timeout and idle must not be negative")
+	case l.Max < 1 || l.Max > maxClones:
+		err = fmt.Errorf("max %d: must be from 1 to %d", l.Max, maxClones)
+	case l.Min < 0 || l.Min > l.Max:
+		err = fmt.Errorf("min %d: must be from 0 to max, %d", l.Min, l.Max)
+	case l.Queue < 0 || l.Queue > maxQueue:
+		err = fmt.Errorf("queue %d: must be from 0 to %d", l.Queue, maxQueue)
+	}
+	return l, err
+}
