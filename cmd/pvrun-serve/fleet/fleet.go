@@ -145,25 +145,25 @@ func (f *Fleet) boot(m *member) <-chan error {
 	m.cancel, m.tried = cancel, m.config.Program.Stamp()
 	m.seen = m.tried
 	m.boots++
-	number, program := m.boots, m.config.Program
+	number, config, out := m.boots, m.config, m.shown.Logs.Output()
 	done := make(chan error, 1)
 	f.beside.Go(func() {
 		defer cancel()
-		s, err := f.bootNow(ctx, m, program)
+		s, err := f.bootNow(ctx, config, out)
 		done <- f.booted(m, number, s, err)
 	})
 	return done
 }
 
-func (f *Fleet) bootNow(ctx context.Context, m *member, p boot.Program) (pool.Source, error) {
+func (f *Fleet) bootNow(ctx context.Context, c config.Function, out pool.Output) (pool.Source, error) {
 	if err := f.booting.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
 	defer f.booting.Release(1)
 	begin := time.Now()
-	s, err := source(p, ctx, m.shown.Logs.Output())
+	s, err := source(c.Program, ctx, out)
 	if err == nil {
-		f.log.Info("ready", "function", m.config.Name, "image", p.From, "took", time.Since(begin), "bytes", s.Stored())
+		f.log.Info("ready", "function", c.Name, "image", c.Program.From, "took", time.Since(begin), "bytes", s.Stored())
 	}
 	return s, err
 }
@@ -211,8 +211,12 @@ func (f *Fleet) remove(m *member) {
 	m.boots++ // one that is under way is late
 	f.mu.Unlock()
 	m.shown.Pool.Close()
-	f.gateway.Forget(m.shown)
 	m.shown.Logs.Tell()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.members[m.config.Name] == nil { // there may be another one of that name
+		f.gateway.Forget(m.shown)
+	}
 }
 
 // Tick is to be called each second: it looks for images that have changed, and has idle
