@@ -278,3 +278,17 @@ TEXT ·restart(SB), NOSPLIT|NOFRAME, $0-0
 	MOVQ const_offStack(GS), SP
 	XORPS X15, X15
 	RUN(·events)
+
+// func nullSegments()
+// Loading a selector may change the base, which is not to change here.
+TEXT ·nullSegments(SB), NOSPLIT|NOFRAME, $0-0
+	BYTE $0xf3; BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0xc0 // rdfsbase rax
+	BYTE $0xf3; BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0xca // rdgsbase rdx
+	XORL CX, CX
+	BYTE $0x8e; BYTE $0xd9                                     // mov ds, ecx
+	BYTE $0x8e; BYTE $0xc1                                     // mov es, ecx
+	BYTE $0x8e; BYTE $0xe1                                     // mov fs, ecx
+	BYTE $0x8e; BYTE $0xe9                                     // mov gs, ecx
+	BYTE $0xf3; BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0xd0 // wrfsbase rax
+	BYTE $0xf3; BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0xda // wrgsbase rdx
+	RET

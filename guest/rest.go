@@ -79,14 +79,19 @@ const (
 	fxMXCSR, initialMXCSR = 24, 0x1f80
 )
 
-// freshState makes the extended state that of a fresh processor: what it holds may be of
-// the life before.
+// freshState makes the extended state that of a fresh processor, and data segments null:
+// what they hold may be of the life before. A KVM that runs the guest at CPL 3 of the host
+// leaves the selectors alone.
 func freshState() {
+	nullSegments()
 	at := (uintptr(unsafe.Pointer(&initialState)) + 63) &^ 63
 	*(*uint16)(unsafe.Pointer(at + fxFCW)) = initialFCW
 	*(*uint32)(unsafe.Pointer(at + fxMXCSR)) = initialMXCSR
 	restoreState(at)
 }
+
+// nullSegments makes the selectors of DS, ES, FS and GS null. Bases stay.
+func nullSegments()
 
 // restoreState takes all components of the extended state from an area.
 func restoreState(at uintptr)

@@ -300,7 +300,7 @@ func TestRewindRegisters(t *testing.T) {
 		c.Raw(0xf3, 0x48, 0x0f, 0xae, 0xc8) // rdgsbase rax
 		keep(asm.RAX)
 
-		c.Raw(0x8c, 0xd8, 0x8c, 0xd1, 0x31, 0xc8) // mov eax, ds; mov ecx, ss; xor eax, ecx: another than it is
+		c.Raw(0x8c, 0xd8, 0x8c, 0xd1, 0x31, 0xc8)           // mov eax, ds; mov ecx, ss; xor eax, ecx: another than it is
 		for _, to := range []byte{0xd8, 0xc0, 0xe0, 0xe8} { // mov ds, es, fs, gs, eax
 			c.Raw(0x8e, to)
 		}
@@ -354,4 +354,20 @@ func TestClonesAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// The selectors are null in every life, on back ends too that leave them to the guest.
+func TestRewindSelectors(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a program")
+	}
+	vm := clone(t, recall(t, 0))
+	for range 3 {
+		if got := ask(t, vm, "segments"); got != "0x0" {
+			t.Errorf("segments %s", got)
+		}
+		if err := vm.Rewind(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -101,12 +101,17 @@ func answer(words []string) string {
 		return strings.Join(random(), " ")
 	case "clocks":
 		return fmt.Sprint(time.Since(start).Nanoseconds(), time.Now().UnixNano())
+	case "segments":
+		return fmt.Sprintf("%#x", segments())
 	case "name":
 		name, _ := os.Hostname()
 		return name
 	}
 	return "what is " + command + "?"
 }
+
+// segments are DS, ES, FS and GS as they were; they are another thing then.
+func segments() (before uint64)
 
 // random is a value of every kind of randomness, and the last of one that is none.
 func random() (values []string) {
