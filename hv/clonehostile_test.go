@@ -356,6 +356,25 @@ func TestClonesAtOnce(t *testing.T) {
 	all.Wait()
 }
 
+// One life that writes all its memory does not have the machines of others begin so.
+func TestHotBounded(t *testing.T) {
+	s := hostile(t, 0, nil, func(c *asm.Code) { respond(c, 1) })
+	greedy := clone(t, s)
+	for f := range frame(greedy.mem.total) {
+		if s.seen.kind[f] == 0 {
+			greedy.mem.page(f)[0] = 1
+		}
+	}
+	ask(t, greedy, "x")
+	if hot := s.hot.Load(); hot != nil {
+		t.Errorf("%d runs of pages count as usual", len(*hot))
+	}
+	ask(t, clone(t, s), "x")
+	if s.hot.Load() == nil {
+		t.Error("another life was not learnt from")
+	}
+}
+
 // The selectors are null in every life, on back ends too that leave them to the guest.
 func TestRewindSelectors(t *testing.T) {
 	if testing.Short() {

@@ -254,6 +254,10 @@ type piece struct {
 // than a system call's worth.
 const hotGap = 1
 
+// maxHot is how many pages a life may have written that others are judged by: each new
+// machine has them in memory at once, and one that is hostile may write all that it has.
+const maxHot = 2048
+
 // learn notes what a life has written that has gone well, if nobody has before. It is
 // likely to be what others write.
 func (s *Snapshot) learn(m *memory) {
@@ -264,8 +268,11 @@ func (s *Snapshot) learn(m *memory) {
 	if err != nil {
 		return // they will be copied as they are written
 	}
-	hot := []extent{}
+	hot, pages := []extent{}, 0
 	for _, x := range runs {
+		if pages += x.Pages; pages > maxHot {
+			return
+		}
 		if n := len(hot); n > 0 && x.First-hot[n-1].end() <= hotGap {
 			hot[n-1].Pages = int(x.end() - hot[n-1].First)
 		} else {
