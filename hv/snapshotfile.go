@@ -70,7 +70,8 @@ func IsSnapshot(path string) bool {
 }
 
 // Save writes the snapshot to a file, which is there whole or not at all: what was at
-// path stays until the new one is with the disk.
+// path stays until the new one is with the disk. Only its owner may read it: it holds
+// the program's memory.
 func (s *Snapshot) Save(path string) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".")
 	if err != nil {
@@ -82,7 +83,7 @@ func (s *Snapshot) Save(path string) (err error) {
 			err = &HostError{"save snapshot", err}
 		}
 	}()
-	err = errors.Join(s.write(f), f.Chmod(0o644), f.Sync(), f.Close())
+	err = errors.Join(s.write(f), f.Sync(), f.Close())
 	if err != nil {
 		return err
 	}
