@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -121,8 +122,8 @@ func TestKills(t *testing.T) {
 		clients.Wait()
 		t.Logf("%d of %d invocations were ended", cut.Load(), count)
 	}
-	one(20) // what the first invocations leave is what is kept
-	before, files := vmtest.Take(), temporary(t)
+	one(count / 10) // what the first invocations leave is what is kept
+	before, files, memory := vmtest.Take(), temporary(t), resident(t)
 	one(count)
 	if left := before.Left(); left != "" {
 		t.Errorf("left: %s", left)
@@ -130,6 +131,27 @@ func TestKills(t *testing.T) {
 	if now := temporary(t); now != files {
 		t.Errorf("temporary files: got %s, want %s", now, files)
 	}
+	// A clone that stayed would have a MiB at least.
+	if now := resident(t); now > memory+maxMore {
+		t.Errorf("memory: got %d MiB, had %d", now>>20, memory>>20)
+	}
+}
+
+const maxMore = 16 << 20
+
+// resident is the process's memory, in bytes, when what can be given back was.
+func resident(t *testing.T) int64 {
+	t.Helper()
+	debug.FreeOSMemory()
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var size, pages int64
+	if _, err := fmt.Sscan(string(b), &size, &pages); err != nil {
+		t.Fatal(err)
+	}
+	return pages * int64(os.Getpagesize())
 }
 
 // kill invokes the function, and one time in four ends that within a moment.
