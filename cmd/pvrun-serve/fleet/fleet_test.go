@@ -42,6 +42,9 @@ func (b *fakes) use(t *testing.T) {
 		b.boots = append(b.boots, p.Args...)
 		fails, waits := b.fails, b.waits
 		b.mu.Unlock()
+		if p.Args[0] == "stubborn" {
+			ctx = context.Background()
+		}
 		select {
 		case <-ctx.Done():
 			b.mu.Lock()
@@ -167,9 +170,14 @@ func TestLateBoot(t *testing.T) {
 		if errs := late(); errs != nil || f.ask("a") != "now" || len(b.waited) != 1 {
 			t.Errorf("got %v, %q, %v", errs, f.ask("a"), b.waited)
 		}
+		b.waits = time.Hour
+		f.Apply(functions("x", [2]string{"a", "stubborn"}), false)
+		synctest.Wait()
+		b.waits = 0
+		f.Apply(functions("x", [2]string{"a", "last"}), false)()
 		time.Sleep(2 * time.Hour)
-		if got := f.ask("a"); got != "now" {
-			t.Errorf("later: got %q", got)
+		if got := f.ask("a"); got != "last" || b.open != 1 {
+			t.Errorf("later: got %q, %d snapshots", got, b.open)
 		}
 		f.Close()
 	})

@@ -21,12 +21,11 @@ import (
 // HeaderInvocation has the id of an invocation, in its answer.
 const HeaderInvocation = "X-Pvrun-Invocation"
 
-const (
-	// bodyTime is how long a client may take to send its message, and to read the answer.
-	bodyTime = time.Minute
-	// roomTime is how long a message waits until there is memory for it.
-	roomTime = 10 * time.Second
-)
+// bodyTime is how long a client may take to send its message, and to read the answer.
+var bodyTime = time.Minute
+
+// roomTime is how long a message waits until there is memory for it.
+const roomTime = 10 * time.Second
 
 // Gateway is an http.Handler. Its functions can be changed while it serves.
 type Gateway struct {
@@ -136,9 +135,10 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.ContentLength == 0 {
 		return nil, nil
 	}
-	limit := http.NewResponseController(w)
-	_ = limit.SetReadDeadline(time.Now().Add(bodyTime)) // tests have writers without
-	defer limit.SetReadDeadline(time.Time{})
+	// At the body's end net/http takes it back, and looks whether the client leaves.
+	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime)); err != nil {
+		return nil, err
+	}
 	body := http.MaxBytesReader(w, r.Body, hypercall.MaxMessage)
 	if r.ContentLength < 0 {
 		b, err := io.ReadAll(body)
@@ -146,12 +146,6 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	}
 	b := make([]byte, r.ContentLength)
 	_, err := io.ReadFull(body, b)
-	if err == nil {
-		_, err = body.Read(make([]byte, 1)) // its end: only then the server sees that a client leaves
-		if err == io.EOF {
-			err = nil
-		}
-	}
 	return b, readError(err)
 }
 
@@ -193,7 +187,7 @@ func answer(w http.ResponseWriter, res *pool.Result, f *Function) {
 		text = append([]byte(f.words(res)), '\n')
 	}
 	h.Set("Content-Length", strconv.Itoa(len(text)))
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(bodyTime))
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(bodyTime)) // of this answer only
 	w.WriteHeader(statuses[res.Outcome])
 	w.Write(text) // a client that has gone needs no answer
 }

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -40,6 +39,12 @@ func (machine) Invoke(ctx context.Context, message []byte) (hv.Response, error) 
 		return hv.Response{}, &hv.GuestFault{Reason: "a test's"}
 	case "host":
 		return hv.Response{}, errors.New("no memory\nat all")
+	case "second":
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return hv.Response{}, context.Cause(ctx)
+		}
 	case "spin":
 		<-ctx.Done()
 		return hv.Response{}, context.Cause(ctx)
@@ -95,7 +100,8 @@ func ask(t *testing.T, method, url, host, body string) (*http.Response, string) 
 }
 
 func TestStatuses(t *testing.T) {
-	url, _ := server(t, pool.Limits{Max: 1, Timeout: 20 * time.Millisecond}, named("f"))
+	f := named("f")
+	url, _ := server(t, pool.Limits{Max: 1, Timeout: 20 * time.Millisecond}, f)
 	ids := map[string]bool{}
 	for _, test := range []struct {
 		message string
@@ -118,6 +124,9 @@ func TestStatuses(t *testing.T) {
 	}
 	if len(ids) != 7 || ids[""] {
 		t.Errorf("ids are not unique: %v", ids)
+	}
+	if !f.bodies.TryAcquire(maxBodies) {
+		t.Error("room for messages is lost")
 	}
 }
 
@@ -226,19 +235,31 @@ func TestNotReady(t *testing.T) {
 	}
 }
 
-// A body that ends early, or never comes, is no invocation.
-func TestHalfRequest(t *testing.T) {
-	f := named("f")
-	url, _ := server(t, pool.Limits{Max: 1}, f)
+// half sends half a message, and perhaps says that there is no more. It returns the answer.
+func half(t *testing.T, url string, ends bool) string {
+	t.Helper()
 	c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(time.Minute))
 	io.WriteString(c, "POST /f HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
-	c.(*net.TCPConn).CloseWrite()
-	answer, _ := io.ReadAll(c)
-	c.Close()
-	if !bytes.HasPrefix(answer, []byte("HTTP/1.1 400 ")) {
+	if ends {
+		c.(*net.TCPConn).CloseWrite()
+	}
+	answer, err := io.ReadAll(c)
+	if err != nil {
+		t.Error(err)
+	}
+	return string(answer)
+}
+
+// A body that ends early is no invocation.
+func TestHalfRequest(t *testing.T) {
+	f := named("f")
+	url, _ := server(t, pool.Limits{Max: 1}, f)
+	if answer := half(t, url, true); !strings.HasPrefix(answer, "HTTP/1.1 400 ") {
 		t.Errorf("got %q", answer)
 	}
 	if n := f.Pool.Status().Counts; len(n.Outcomes) != 0 {
@@ -246,6 +267,23 @@ func TestHalfRequest(t *testing.T) {
 	}
 	if !f.bodies.TryAcquire(maxBodies) {
 		t.Error("room for messages is lost")
+	}
+}
+
+// A message has to come in time; its answer may take longer.
+func TestSlowClient(t *testing.T) {
+	defer func(old time.Duration) { bodyTime = old }(bodyTime)
+	bodyTime = 200 * time.Millisecond
+	f := named("f")
+	url, _ := server(t, pool.Limits{Max: 1}, f)
+	if r, text := ask(t, "POST", url+"/f", "", "second"); r.StatusCode != 200 {
+		t.Errorf("got %d, %s", r.StatusCode, text)
+	}
+	if answer := half(t, url, false); !strings.HasPrefix(answer, "HTTP/1.1 400 ") {
+		t.Errorf("got %q", answer)
+	}
+	if n := f.Pool.Status().Counts.Outcomes; len(n) != 1 {
+		t.Errorf("got %v", n)
 	}
 }
 

@@ -137,7 +137,6 @@ func (f *Function) drop(c *clone) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.saw(c, seen)
-		f.memory -= c.seen.memory
 		if err != nil {
 			f.trouble(err)
 		}

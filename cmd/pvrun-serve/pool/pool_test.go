@@ -204,6 +204,28 @@ func TestCold(t *testing.T) {
 	})
 }
 
+// Clones beyond a new maximum go when they have answered.
+func TestFewer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, s := newFake(t, Limits{Max: 3}, NewTurns(3))
+		var all []chan Result
+		for range 3 {
+			all = append(all, begin(f, t.Context(), "second"))
+		}
+		f.SetLimits(Limits{Max: 1})
+		for _, c := range all {
+			if r := <-c; r.Outcome != OK {
+				t.Errorf("got %+v", r)
+			}
+		}
+		synctest.Wait()
+		if n := s.open(); n != 1 {
+			t.Errorf("%d clones, want 1", n)
+		}
+		f.Close()
+	})
+}
+
 // New invocations have the new version, and old ones finish with the old.
 func TestSwap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

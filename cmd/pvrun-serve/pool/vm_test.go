@@ -103,6 +103,7 @@ func TestMemory(t *testing.T) {
 // TestKills ends many invocations at random moments, and then looks for what is left.
 func TestKills(t *testing.T) {
 	need.KVM(t)
+	t.Setenv("TMPDIR", t.TempDir())
 	count := int64(10_000)
 	if testing.Short() || raceDetector {
 		count = 1000
@@ -173,10 +174,10 @@ func kill(t *testing.T, f *pool.Function, cut *atomic.Int64) {
 	}
 }
 
-// temporary lists the folder of temporary files, but for what go test has there.
-func temporary(t *testing.T) (list string) {
+// temporary lists the folder of temporary files.
+func temporary(t *testing.T) string {
 	t.Helper()
-	all, err := filepath.Glob(filepath.Join(os.TempDir(), "*pvrun*"))
+	all, err := os.ReadDir(os.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
