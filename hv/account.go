@@ -3,13 +3,14 @@ package hv
 import (
 	"fmt"
 
-	"github.com/pvrun/pvrun/hv/kvm"
+	"github.com/pvrun/pvrun/hv/engine"
 	"github.com/pvrun/pvrun/hypercall"
 )
 
 // account is what page tables say of a machine's frames. It is made by a walk that
 // believes nothing: the tables may come from a file.
 type account struct {
+	engine engine.Engine
 	mem    *memory
 	frames // as their owner would have them
 	tables []tableFrame
@@ -37,12 +38,12 @@ const (
 // newAccount walks the tables from root. The error says what in them is not as the
 // host makes them.
 func newAccount(mem *memory, root frame) (*account, error) {
-	a := &account{mem: mem, frames: newFrames(mem.total), kind: make([]frameKind, mem.total)}
+	a := &account{engine: snapshotEngine, mem: mem, frames: newFrames(mem.total), kind: make([]frameKind, mem.total)}
 	if err := a.table(root, 39, 0); err != nil {
 		return nil, err
 	}
-	if a.own != kvm.SystemPages {
-		return nil, fmt.Errorf("%d system pages of %d", a.own, kvm.SystemPages)
+	if a.own != a.engine.SystemPages() {
+		return nil, fmt.Errorf("%d system pages of %d", a.own, a.engine.SystemPages())
 	}
 	return a, nil
 }
@@ -109,8 +110,8 @@ func (a *account) entry(v entry, shift int, at uint64) error {
 		return fmt.Errorf("entry %#x at %#x", v, at)
 	case shift > 12:
 		return a.table(v.frame(), shift-9, at)
-	case at >= kvm.SystemGVA:
-		return a.systemPage(v, int(at-kvm.SystemGVA)>>pageShift)
+	case at >= engine.SystemGVA:
+		return a.systemPage(v, int(at-engine.SystemGVA)>>pageShift)
 	}
 	return a.page(v, at)
 }
@@ -119,7 +120,7 @@ func (a *account) systemPage(v entry, n int) error {
 	if n == 0 {
 		a.system = v.frame()
 	}
-	if n >= kvm.SystemPages || v != systemEntry(a.system, n) {
+	if n >= a.engine.SystemPages() || v != systemEntry(a.engine, a.system, n) {
 		return fmt.Errorf("entry %#x of system page %d", v, n)
 	}
 	a.own++

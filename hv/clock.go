@@ -4,7 +4,7 @@ import (
 	"math/bits"
 	"sync/atomic"
 
-	"github.com/pvrun/pvrun/hv/kvm"
+	"github.com/pvrun/pvrun/hv/engine"
 	"github.com/pvrun/pvrun/hypercall"
 	"golang.org/x/sys/unix"
 )
@@ -15,7 +15,7 @@ func rdtsc() uint64
 // clock keeps the guest's monotonic clock, which runs on the TSC without any
 // exit, in step with the host's. It begins near zero when the machine is made.
 type clock struct {
-	tsc    kvm.TSC
+	tsc    engine.TSC
 	mult   uint64 // ns per tick by the stated frequency, 32.32 fixed point
 	epoch  int64  // host CLOCK_MONOTONIC at guest time 0
 	params hypercall.ClockInfo
@@ -29,7 +29,7 @@ const (
 	maxSlew     = 500         // parts per million by which the guest's clock is bent
 )
 
-func (c *clock) init(tsc kvm.TSC, out *hypercall.ClockInfo) {
+func (c *clock) init(tsc engine.TSC, out *hypercall.ClockInfo) {
 	c.tsc, c.out = tsc, out
 	hi, lo := uint64(1e9)>>32, uint64(1e9)<<32
 	c.mult, _ = bits.Div64(hi, lo, tsc.Hz)
@@ -39,7 +39,7 @@ func (c *clock) init(tsc kvm.TSC, out *hypercall.ClockInfo) {
 }
 
 // resume begins where another clock stood, at ns.
-func (c *clock) resume(tsc kvm.TSC, out *hypercall.ClockInfo, ns int64) {
+func (c *clock) resume(tsc engine.TSC, out *hypercall.ClockInfo, ns int64) {
 	out.Seq = 0
 	c.next = 0
 	c.init(tsc, out)

@@ -98,7 +98,7 @@ const bindAfter = 100
 func (vm *VM) doorbell(b *bell, call hypercall.Call) int64 {
 	b.ring()
 	if b.called++; b.called == bindAfter {
-		_ = vm.kvm.Doorbell(b.fd, uint8(call)) // if it fails, calls will do
+		_ = vm.machine.Doorbell(b.fd, uint8(call)) // if it fails, calls will do
 	}
 	return 0
 }

@@ -232,16 +232,16 @@ func refuseProtect(bits entry) func(uint64, *entry) hypercall.Status {
 
 // physBits is what the machine's processor has; without one, in tests, much.
 func (vm *VM) physBits() int {
-	if vm.kvm == nil {
+	if vm.machine == nil {
 		return 46
 	}
-	return vm.kvm.PhysBits()
+	return vm.machine.PhysBits()
 }
 
 // giveMemory is newWindow's give.
 func (vm *VM) giveMemory(slot int, at hypercall.GPA, mem []byte) error {
-	if vm.kvm == nil {
+	if vm.machine == nil {
 		return nil
 	}
-	return vm.kvm.AddMemory(slot, at, mem)
+	return vm.machine.AddMemory(slot, at, mem)
 }

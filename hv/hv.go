@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-multierror"
+	"github.com/pvrun/pvrun/hv/engine"
 	"github.com/pvrun/pvrun/hv/kvm"
 	"github.com/pvrun/pvrun/hypercall"
 	"github.com/pvrun/pvrun/internal/image"
@@ -91,9 +92,10 @@ type VM struct {
 	tables   *pageTables // that the processor uses
 	shadow   *shadow     // in trap mode: what tables belong to
 	space    guestMemory
-	kvm      *kvm.VM
-	hw       *kvm.VCPU
-	machine  func() error // waits until kvm and hw are there
+	engine   engine.Engine
+	machine  engine.Machine
+	hw       engine.VCPU
+	made     func() error // waits until machine and hw are there
 	cpu      *vcpu
 	shared   *hypercall.SharedInfo
 	vcpuPage *hypercall.VCPUInfo
@@ -125,10 +127,10 @@ type VM struct {
 }
 
 // New loads the image and prepares a machine. The error is an *ImageError, a
-// *HostError or a *kvm.UnavailableError.
+// *HostError or an *engine.UnavailableError.
 func New(cfg Config) (*VM, error) {
 	begin := time.Now()
-	vm := &VM{cfg: cfg}
+	vm := &VM{cfg: cfg, engine: kvm.Engine}
 	if vm.cfg.Memory == 0 {
 		vm.cfg.Memory = DefaultMemory
 	}
@@ -188,7 +190,7 @@ func (vm *VM) createMachine() (err error) {
 	// The kernel takes as long over a new machine as we over loading it.
 	made := make(chan error, 1)
 	go func() { made <- vm.createHardware(system) }()
-	vm.machine = sync.OnceValue(func() error { return <-made })
+	vm.made = sync.OnceValue(func() error { return <-made })
 	return nil
 }
 
@@ -205,11 +207,11 @@ func (vm *VM) createMemory() (system frame, err error) {
 		return 0, err
 	}
 	vm.space, vm.boot = guestMemory{vm.tables}, loader{vm.mem, vm.tables}
-	system, ok := vm.mem.takeRun(kvm.SystemPages)
+	system, ok := vm.mem.takeRun(vm.engine.SystemPages())
 	if !ok {
 		return 0, &HostError{"create machine", errTooSmall}
 	}
-	if err := vm.tables.mapSystem(system); err != nil {
+	if err := vm.tables.mapSystem(vm.engine, system); err != nil {
 		return 0, &HostError{"create machine", err}
 	}
 	return system, nil
@@ -217,15 +219,15 @@ func (vm *VM) createMemory() (system frame, err error) {
 
 // createHardware has the kernel make the machine and its vCPU.
 func (vm *VM) createHardware(system frame) (err error) {
-	if vm.kvm, err = kvm.New(vm.mem.data); err != nil {
+	if vm.machine, err = vm.engine.New(engine.Memory{Data: vm.mem.data}); err != nil {
 		return err
 	}
 	if vm.shadow != nil {
-		vm.shadow.forget = vm.kvm.ForgetTranslations
-		vm.shadow.guest.physBits = vm.kvm.PhysBits()
+		vm.shadow.forget = vm.machine.ForgetTranslations
+		vm.shadow.guest.physBits = vm.machine.PhysBits()
 	}
-	vm.hw, err = vm.kvm.NewVCPU(0, kvm.Boot{
-		Root: vm.tables.root.gpa(), System: vm.mem.run(system, kvm.SystemPages),
+	vm.hw, err = vm.machine.NewVCPU(0, engine.Boot{
+		Root: vm.tables.root.gpa(), System: vm.mem.run(system, vm.engine.SystemPages()),
 		GSBase: hypercall.VCPUInfoGVA, HostTSC: rdtsc,
 	})
 	return err
@@ -321,8 +323,8 @@ func (vm *VM) SignalTaken() bool {
 
 // Close takes the machine away. No Run may be under way.
 func (vm *VM) Close() error {
-	if vm.machine != nil {
-		_ = vm.machine() // New has reported the error
+	if vm.made != nil {
+		_ = vm.made() // New has reported the error
 	}
 	var all *multierror.Error
 	all = multierror.Append(all, vm.kick.close()) // from here on Signal does nothing
@@ -331,8 +333,8 @@ func (vm *VM) Close() error {
 	if vm.hw != nil {
 		all = multierror.Append(all, vm.hw.Close())
 	}
-	if vm.kvm != nil {
-		all = multierror.Append(all, vm.kvm.Close())
+	if vm.machine != nil {
+		all = multierror.Append(all, vm.machine.Close())
 	}
 	if vm.mem != nil {
 		all = multierror.Append(all, vm.mem.close())

@@ -6,7 +6,7 @@ import (
 	"io"
 	"os"
 
-	"github.com/pvrun/pvrun/hv/kvm"
+	"github.com/pvrun/pvrun/hv/engine"
 	"github.com/pvrun/pvrun/hypercall"
 	"github.com/pvrun/pvrun/internal/image"
 )
@@ -79,7 +79,7 @@ func (vm *VM) load(f *os.File) error {
 
 // loadError says what was being done, unless the error says so itself.
 func loadError(path string, err error) error {
-	var none *kvm.UnavailableError
+	var none *engine.UnavailableError
 	if errors.As(err, &none) {
 		return err
 	}
@@ -197,7 +197,7 @@ func (vm *VM) loadRootFS(f *os.File) error {
 func (vm *VM) loadHypercallPage() error {
 	_, b, err := vm.place(hypercall.HypercallGVA, pageSize, pteFinal)
 	if err == nil {
-		kvm.HypercallPage(b)
+		vm.engine.HypercallPage(b)
 	}
 	return err
 }
@@ -217,7 +217,7 @@ func (vm *VM) startVCPU() error {
 	if first, _, err = vm.place(hypercall.VCPUInfoGVA, pageSize, pteWrite|pteNX); err != nil {
 		return err
 	}
-	if err := vm.machine(); err != nil {
+	if err := vm.made(); err != nil {
 		return err
 	}
 	vm.cpu = &vcpu{vm: vm, hw: vm.hw}

@@ -35,7 +35,7 @@ func Measure() (Costs, error) {
 // meter is a machine without an image.
 type meter struct {
 	vm  VM
-	cpu *kvm.VCPU
+	cpu engine.VCPU
 }
 
 const (
@@ -46,6 +46,7 @@ const (
 
 func newMeter() (*meter, error) {
 	m := &meter{}
+	m.vm.engine = kvm.Engine
 	if err := m.create(); err != nil {
 		m.close()
 		return nil, err
@@ -57,15 +58,15 @@ func (m *meter) create() (err error) {
 	if m.vm.mem, err = newMemory(4 << 20); err != nil {
 		return err
 	}
-	if m.vm.kvm, err = kvm.New(m.vm.mem.data); err != nil {
+	if m.vm.machine, err = m.vm.engine.New(engine.Memory{Data: m.vm.mem.data}); err != nil {
 		return err
 	}
 	if m.vm.tables, err = newPageTables(m.vm.mem); err != nil {
 		return err
 	}
 	m.vm.boot = loader{m.vm.mem, m.vm.tables}
-	system, _ := m.vm.mem.takeRun(kvm.SystemPages)
-	if err = m.vm.tables.mapSystem(system); err != nil {
+	system, _ := m.vm.mem.takeRun(m.vm.engine.SystemPages())
+	if err = m.vm.tables.mapSystem(m.vm.engine, system); err != nil {
 		return err
 	}
 	first, ok := m.vm.mem.takeRun(meterPages)
@@ -82,8 +83,8 @@ func (m *meter) create() (err error) {
 	copy(code[codeExit:], []byte{0xe6, 0xf0, 0xeb, 0xfc})                                                              // out 0xf0, al; jmp back
 	copy(code[codeCount:], []byte{0xff, 0xc9, 0x75, 0xfc, 0xe6, 0xf0})                                                 // dec ecx; jnz back; out
 	copy(code[codeTouch:], []byte{0xc6, 0x07, 1, 0x48, 0x81, 0xc7, 0, 0x10, 0, 0, 0xff, 0xc9, 0x75, 0xf2, 0xe6, 0xf0}) // mov byte [rdi], 1; add rdi, 4096; dec ecx; jnz; out
-	m.cpu, err = m.vm.kvm.NewVCPU(0, kvm.Boot{
-		Root: m.vm.tables.root.gpa(), System: m.vm.mem.run(system, kvm.SystemPages), HostTSC: rdtsc,
+	m.cpu, err = m.vm.machine.NewVCPU(0, engine.Boot{
+		Root: m.vm.tables.root.gpa(), System: m.vm.mem.run(system, m.vm.engine.SystemPages()), HostTSC: rdtsc,
 	})
 	return err
 }
@@ -99,8 +100,8 @@ func (m *meter) close() {
 	if m.cpu != nil {
 		_ = m.cpu.Close()
 	}
-	if m.vm.kvm != nil {
-		_ = m.vm.kvm.Close()
+	if m.vm.machine != nil {
+		_ = m.vm.machine.Close()
 	}
 	if m.vm.mem != nil {
 		_ = m.vm.mem.close()
@@ -166,7 +167,7 @@ func (m *meter) user(c *Costs) (err error) {
 }
 
 func (m *meter) ringZero(c *Costs) (err error) {
-	if err := m.cpu.EnterRingZero(); err != nil {
+	if err := m.cpu.(*kvm.VCPU).EnterRingZero(); err != nil {
 		return err
 	}
 	c.RingZeroNS, err = m.count(c, 1000)

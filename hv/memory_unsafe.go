@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
-	"github.com/pvrun/pvrun/hv/kvm"
+	"github.com/pvrun/pvrun/hv/engine"
 	"github.com/pvrun/pvrun/hypercall"
 	"golang.org/x/sys/unix"
 )
@@ -94,11 +94,11 @@ func (e *entry) load() entry   { return entry(atomic.LoadUint64((*uint64)(e))) }
 func (e *entry) store(v entry) { atomic.StoreUint64((*uint64)(e), uint64(v)) }
 
 func (f frame) gpa() hypercall.GPA {
-	return kvm.MemoryBase + hypercall.GPA(f)<<pageShift
+	return engine.MemoryBase + hypercall.GPA(f)<<pageShift
 }
 
 // frameAt is the frame behind a physical address that gpa made.
-func frameAt(a hypercall.GPA) frame { return frame((a - kvm.MemoryBase) >> pageShift) }
+func frameAt(a hypercall.GPA) frame { return frame((a - engine.MemoryBase) >> pageShift) }
 
 // discard gives the host pages of frames back; they read as zero, and what a
 // vCPU knows of translations to them is void (MADV_DONTNEED reaches KVM's MMU

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/pvrun/pvrun/hv/kvm"
+	"github.com/pvrun/pvrun/hv/engine"
 	"github.com/pvrun/pvrun/hypercall"
 )
 
@@ -94,21 +94,21 @@ func (t *pageTables) slot(a uint64, create bool) *entry {
 func tablesFor(pages uint64) uint64 { return pages/512 + pages/512/512 + 6 }
 
 // mapSystem maps the machine's own pages, for ring 0 only.
-func (t *pageTables) mapSystem(first frame) error {
-	for i := range kvm.SystemPages {
-		e := t.slot(kvm.SystemGVA+uint64(i)*pageSize, true)
+func (t *pageTables) mapSystem(eng engine.Engine, first frame) error {
+	for i := range eng.SystemPages() {
+		e := t.slot(engine.SystemGVA+uint64(i)*pageSize, true)
 		if e == nil {
 			return errTooSmall
 		}
-		e.store(systemEntry(first, i))
+		e.store(systemEntry(eng, first, i))
 	}
 	return nil
 }
 
 // systemEntry maps system page i, of which the first has frame first.
-func systemEntry(first frame, i int) entry {
+func systemEntry(eng engine.Engine, first frame, i int) entry {
 	v := entry((first + frame(i)).gpa()) | ptePresent | pteUsed
-	if kvm.SystemPageExecutable(i) {
+	if eng.SystemPageExecutable(i) {
 		return v
 	}
 	return v | pteWrite | pteNX

@@ -6,11 +6,11 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/pvrun/pvrun/hv/kvm"
+	"github.com/pvrun/pvrun/hv/engine"
 	"github.com/pvrun/pvrun/hypercall"
 )
 
-var testTSC = kvm.TSC{Hz: 2_000_000_000}
+var testTSC = engine.TSC{Hz: 2_000_000_000}
 
 // model is what the paging calls promise, with Go's own memory for frames.
 type model struct{ pages map[uint64]*modelPage }

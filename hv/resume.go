@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/pvrun/pvrun/hv/kvm"
 	"github.com/pvrun/pvrun/hypercall"
 )
 
@@ -48,7 +47,7 @@ func (s *Snapshot) contractPages() (p contractPages, err error) {
 // findPages learns where the contract's pages are.
 func (vm *VM) findPages() {
 	p := &vm.from.pages
-	kvm.HypercallPage(vm.mem.page(p.hypercall))
+	vm.engine.HypercallPage(vm.mem.page(p.hypercall))
 	vm.shared, vm.start.frame = vm.mem.sharedInfo(p.shared), p.start
 	vm.vcpuPage = vm.mem.vcpuInfo(p.vcpu)
 	if vm.cfg.Messages {

@@ -3,6 +3,7 @@ package hv
 import (
 	"errors"
 
+	"github.com/pvrun/pvrun/hv/engine"
 	"github.com/pvrun/pvrun/hypercall"
 )
 
@@ -44,14 +45,14 @@ var (
 )
 
 // newShadow makes the tables of both views; system is mapped in each.
-func newShadow(mem *memory, guest guestTables, system frame) (*shadow, error) {
+func newShadow(eng engine.Engine, mem *memory, guest guestTables, system frame) (*shadow, error) {
 	s := &shadow{guest: guest}
 	for i := range s.views {
 		t, err := newPageTables(mem)
 		if err != nil {
 			return nil, err
 		}
-		if err := t.mapSystem(system); err != nil {
+		if err := t.mapSystem(eng, system); err != nil {
 			return nil, err
 		}
 		s.views[i] = t

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/pvrun/pvrun/hv/kvm"
 	"github.com/pvrun/pvrun/hypercall"
 	"github.com/pvrun/pvrun/internal/sensitive"
 )
@@ -13,7 +14,7 @@ import (
 // of text.
 func newShadowVM(t testing.TB, pages int64) *VM {
 	t.Helper()
-	vm := &VM{cfg: Config{Memory: pages * pageSize, Mode: hypercall.ModeTrap}}
+	vm := &VM{engine: kvm.Engine, cfg: Config{Memory: pages * pageSize, Mode: hypercall.ModeTrap}}
 	if _, err := vm.createTrapMemory(); err != nil {
 		t.Fatal(err)
 	}

@@ -317,7 +317,7 @@ type Clone struct {
 // randomness and a wall clock of its own. Run it, or Invoke.
 func (s *Snapshot) New(c Clone) (*VM, error) {
 	begin, r := time.Now(), &s.state
-	vm := &VM{from: s, cfg: Config{
+	vm := &VM{from: s, engine: snapshotEngine, cfg: Config{
 		Mode: hypercall.ModePV, Memory: r.Memory, Args: r.Args, Env: r.Env, Hostname: orDefault(c.Hostname, r.Hostname),
 		Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr,
 		Messages: r.Messages, CollectKVMStats: c.CollectKVMStats,

@@ -280,7 +280,7 @@ func FuzzSnapshot(f *testing.F) {
 
 // live does with a snapshot what needs no processor.
 func live(t *testing.T, s *Snapshot) {
-	vm := &VM{from: s, cfg: Config{Memory: s.state.Memory, Messages: s.state.Messages, Hostname: "a"}}
+	vm := &VM{from: s, engine: snapshotEngine, cfg: Config{Memory: s.state.Memory, Messages: s.state.Messages, Hostname: "a"}}
 	var err error
 	if vm.mem, err = s.memory(true); err != nil {
 		return

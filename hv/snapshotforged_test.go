@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/pvrun/pvrun/hv/engine"
 	"github.com/pvrun/pvrun/hv/kvm"
 	"github.com/pvrun/pvrun/hypercall"
 )
@@ -18,7 +19,7 @@ func all(vm *VM) []extent { return []extent{{0, vm.mem.total}} }
 
 // outside is all of a machine's frames but its system pages, if they are in a row.
 func outside(vm *VM) []extent {
-	f := vm.tables.slot(kvm.SystemGVA, false).load().frame()
+	f := vm.tables.slot(engine.SystemGVA, false).load().frame()
 	after := f + kvm.SystemPages
 	return []extent{{0, int(f)}, {after, vm.mem.total - int(after)}}
 }
@@ -35,14 +36,14 @@ func TestSnapshotTraps(t *testing.T) {
 		// They are five frames in a row, of which the last are not there.
 		"one system page": func(t *testing.T, vm *VM, r *rest) {
 			for i := range kvm.SystemPages {
-				vm.tables.slot(kvm.SystemGVA+uint64(i)*pageSize, false).store(0)
+				vm.tables.slot(engine.SystemGVA+uint64(i)*pageSize, false).store(0)
 			}
-			vm.tables.slot(kvm.SystemGVA, false).store(systemEntry(frame(vm.mem.total-1), 0))
+			vm.tables.slot(engine.SystemGVA, false).store(systemEntry(kvm.Engine, frame(vm.mem.total-1), 0))
 			r.Extents = []extent{{0, vm.mem.total - 1}}
 		},
 		"no system pages": func(t *testing.T, vm *VM, r *rest) {
 			for i := range kvm.SystemPages {
-				vm.tables.slot(kvm.SystemGVA+uint64(i)*pageSize, false).store(0)
+				vm.tables.slot(engine.SystemGVA+uint64(i)*pageSize, false).store(0)
 			}
 		},
 		// The host writes a message where a page is mapped.

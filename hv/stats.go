@@ -164,7 +164,7 @@ func (vm *VM) Stats() Stats {
 		vm.stats.finish(vm, Exit{}, nil)
 	}
 	s := vm.stats.final
-	s.Mode, s.Engine, s.Backend = vm.cfg.Mode.String(), "kvm", Backend()
+	s.Mode, s.Engine, s.Backend = vm.cfg.Mode.String(), vm.engine.Name(), Backend()
 	return s
 }
 

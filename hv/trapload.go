@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 
-	"github.com/pvrun/pvrun/hv/kvm"
 	"github.com/pvrun/pvrun/hypercall"
 	"github.com/pvrun/pvrun/internal/sensitive"
 )
@@ -23,7 +22,7 @@ func (vm *VM) createTrapMemory() (system frame, err error) {
 		return 0, err
 	}
 	vm.phys = vm.mem.split(vm.cfg.Memory)
-	system, ok := vm.mem.takeRun(kvm.SystemPages)
+	system, ok := vm.mem.takeRun(vm.engine.SystemPages())
 	if !ok {
 		return 0, &HostError{"create machine", errTooSmall}
 	}
@@ -35,7 +34,7 @@ func (vm *VM) createTrapMemory() (system frame, err error) {
 		return 0, &HostError{"create machine", err}
 	}
 	guest := guestTables{mem: vm.phys, cr3: uint64(tables.root) << pageShift, wp: true, nxe: true}
-	if vm.shadow, err = newShadow(vm.mem, guest, system); err != nil {
+	if vm.shadow, err = newShadow(vm.engine, vm.mem, guest, system); err != nil {
 		return 0, &HostError{"create machine", err}
 	}
 	vm.tables = vm.shadow.views[0]

@@ -7,13 +7,12 @@ import (
 	"runtime/debug"
 
 	"github.com/pvrun/pvrun/hv/engine"
-	"github.com/pvrun/pvrun/hv/kvm"
 )
 
 // vcpu is one virtual CPU.
 type vcpu struct {
 	vm    *VM
-	hw    *kvm.VCPU
+	hw    engine.VCPU
 	guest guest
 	tick  tick
 	again stuck

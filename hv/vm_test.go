@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pvrun/pvrun/hv/kvm"
+	"github.com/pvrun/pvrun/hv/engine"
 	"github.com/pvrun/pvrun/hypercall"
 	"github.com/pvrun/pvrun/internal/need"
 	"github.com/pvrun/pvrun/test/guests/asm"
@@ -39,7 +39,7 @@ func runFor(vm *VM, d time.Duration) (Exit, error) {
 // TestTripleFault spoils the IDT, which no guest can, and faults.
 func TestTripleFault(t *testing.T) {
 	vm := newRealVM(t, new(asm.Code).Raw(0x0f, 0x0b))
-	e := vm.tables.slot(kvm.SystemGVA+pageSize, false)
+	e := vm.tables.slot(engine.SystemGVA+pageSize, false)
 	clear(vm.mem.page(e.load().frame()))
 	_, err := runFor(vm, 5*time.Second)
 	var f *GuestFault

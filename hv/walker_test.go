@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/pvrun/pvrun/hv/kvm"
 	"github.com/pvrun/pvrun/hypercall"
 	"github.com/pvrun/pvrun/internal/image"
 )
@@ -26,7 +27,7 @@ func newTestVM(t testing.TB, pages int) *VM {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { mem.close() })
-	vm := &VM{mem: mem, cfg: Config{Memory: int64(pages) * pageSize, Args: []string{"a"}}}
+	vm := &VM{engine: kvm.Engine, mem: mem, cfg: Config{Memory: int64(pages) * pageSize, Args: []string{"a"}}}
 	vm.img = &image.Image{Segments: []image.Segment{{Addr: testText, MemSize: 0x22000}}}
 	check := func(err error) {
 		t.Helper()
@@ -38,7 +39,7 @@ func newTestVM(t testing.TB, pages int) *VM {
 	vm.space, vm.boot = guestMemory{vm.tables}, loader{mem, vm.tables}
 	check(err)
 	system, _ := mem.takeRun(systemPages)
-	check(vm.tables.mapSystem(system))
+	check(vm.tables.mapSystem(kvm.Engine, system))
 	for _, s := range []struct {
 		at    hypercall.GVA
 		pages int64

@@ -3,11 +3,12 @@ package kvm
 import (
 	"encoding/binary"
 
+	"github.com/pvrun/pvrun/hv/engine"
 	"github.com/pvrun/pvrun/hypercall"
 )
 
 // The machine's system pages: the only ones that ring 0 uses. They are mapped
-// at SystemGVA for the supervisor, in this order.
+// at engine.SystemGVA for the supervisor, in this order.
 const (
 	pageGDT = iota
 	pageIDT
@@ -18,12 +19,6 @@ const (
 	// SystemPages is how many frames NewVCPU wants.
 	SystemPages
 )
-
-// SystemGVA is the first address of the kernel half.
-const SystemGVA uint64 = 0xffff_8000_0000_0000
-
-// SystemPageExecutable says whether a system page holds code.
-func SystemPageExecutable(i int) bool { return i == pageStubs }
 
 // Selectors in the GDT.
 const (
@@ -51,7 +46,7 @@ const (
 	stackTop2 = hypercall.PageSize / 2
 )
 
-func systemAddr(page int) uint64 { return SystemGVA + uint64(page)*hypercall.PageSize }
+func systemAddr(page int) uint64 { return engine.SystemGVA + uint64(page)*hypercall.PageSize }
 
 // fillSystem writes the descriptor tables and stubs. sys is SystemPages pages.
 func fillSystem(sys []byte) {

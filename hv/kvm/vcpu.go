@@ -18,27 +18,12 @@ type VCPU struct {
 	sys    []byte // the system pages
 	sregs  sregs  // of guest code at CPL 3
 	thread atomic.Int32
-	tsc    TSC
+	tsc    engine.TSC
 	xcr0   uint64
 }
 
-// TSC describes the guest's time-stamp counter.
-type TSC struct {
-	Hz     uint64
-	Offset uint64 // guest TSC minus host TSC, modulo 2^64
-}
-
-// Boot is the state in which a vCPU begins. General registers are set through
-// Regs.
-type Boot struct {
-	Root    hypercall.GPA // of the page tables
-	System  []byte        // SystemPages pages, mapped at SystemGVA
-	GSBase  hypercall.GVA
-	HostTSC func() uint64
-}
-
 // NewVCPU adds a vCPU to the machine.
-func (vm *VM) NewVCPU(id int, boot Boot) (*VCPU, error) {
+func (vm *VM) NewVCPU(id int, boot engine.Boot) (engine.VCPU, error) {
 	fd, err := ioctl(vm.fd, kvmCreateVCPU, uintptr(id))
 	if err != nil {
 		return nil, fmt.Errorf("kvm: create vCPU %d: %w", id, err)
@@ -55,7 +40,7 @@ func (vm *VM) NewVCPU(id int, boot Boot) (*VCPU, error) {
 	return v, nil
 }
 
-func (v *VCPU) setup(vm *VM, boot Boot) error {
+func (v *VCPU) setup(vm *VM, boot engine.Boot) error {
 	if _, err := ioctlPtr(v.fd, kvmSetCPUID2, vm.cpuid); err != nil {
 		return fmt.Errorf("kvm: set CPUID: %w", err)
 	}
@@ -72,7 +57,7 @@ func (v *VCPU) setup(vm *VM, boot Boot) error {
 	return v.readTSC(boot.HostTSC)
 }
 
-func (v *VCPU) setSregs(vm *VM, boot Boot) error {
+func (v *VCPU) setSregs(vm *VM, boot engine.Boot) error {
 	if _, err := ioctlPtr(v.fd, kvmGetSregs, &v.sregs); err != nil {
 		return fmt.Errorf("kvm: get special registers: %w", err)
 	}
@@ -142,7 +127,7 @@ func (v *VCPU) readTSC(hostTSC func() uint64) error {
 		return fmt.Errorf("kvm: read TSC: %w", err)
 	}
 	after := hostTSC()
-	v.tsc = TSC{Hz: uint64(khz) * 1000, Offset: m.data - after}
+	v.tsc = engine.TSC{Hz: uint64(khz) * 1000, Offset: m.data - after}
 	// The MSR was read before the second look, so that the guest's counter is at
 	// least what the offset makes of the host's. Where both are one, the offset
 	// is only the time of reading.
@@ -153,7 +138,7 @@ func (v *VCPU) readTSC(hostTSC func() uint64) error {
 }
 
 // TSC describes the vCPU's time-stamp counter as it was at creation.
-func (v *VCPU) TSC() TSC { return v.tsc }
+func (v *VCPU) TSC() engine.TSC { return v.tsc }
 
 // Regs are the guest code's registers. Changes take effect at the next Run if
 // RegsChanged is called.

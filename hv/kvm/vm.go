@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/go-multierror"
+	"github.com/pvrun/pvrun/hv/engine"
 	"github.com/pvrun/pvrun/hypercall"
 	"golang.org/x/sys/unix"
 )
@@ -17,21 +18,25 @@ import (
 // Device is where KVM is found.
 const Device = "/dev/kvm"
 
-// MemoryBase is where the machine's memory begins on its physical bus: above
-// everything that legacy and KVM's own pages claim below 4 GiB.
-const MemoryBase hypercall.GPA = 1 << 32
+const name = "KVM" // for people
 
-// UnavailableError says why /dev/kvm cannot be used and what to do.
-type UnavailableError struct {
-	Hint string
-	Err  error
+// Engine is KVM as an engine.
+var Engine engine.Engine = kvmEngine{}
+
+type kvmEngine struct{}
+
+func (kvmEngine) Name() string                    { return "kvm" }
+func (kvmEngine) SystemPages() int                { return SystemPages }
+func (kvmEngine) SystemPageExecutable(i int) bool { return i == pageStubs }
+func (kvmEngine) HypercallPage(b []byte)          { HypercallPage(b) }
+
+func (kvmEngine) New(mem engine.Memory) (engine.Machine, error) {
+	vm, err := New(mem.Data)
+	if err != nil {
+		return nil, err
+	}
+	return vm, nil
 }
-
-func (e *UnavailableError) Error() string {
-	return fmt.Sprintf("KVM is not available: %v: %s", e.Err, e.Hint)
-}
-
-func (e *UnavailableError) Unwrap() error { return e.Err }
 
 // VM is one KVM virtual machine. It does not own the memory it is given.
 type VM struct {
@@ -76,16 +81,16 @@ func unavailable(err error) error {
 	case errors.Is(err, os.ErrPermission):
 		hint = "add yourself to the group that owns " + Device + " (often kvm) and log in again"
 	}
-	return &UnavailableError{hint, &os.PathError{Op: "open", Path: Device, Err: err}}
+	return &engine.UnavailableError{Name: name, Hint: hint, Err: &os.PathError{Op: "open", Path: Device, Err: err}}
 }
 
 func ask(fd int) (*facts, error) {
 	if v, err := ioctl(fd, kvmGetAPIVersion, 0); err != nil || v != apiVersion {
-		return nil, &UnavailableError{"a Linux kernel with KVM API 12 is needed", fmt.Errorf("KVM API version %d", v)}
+		return nil, &engine.UnavailableError{Name: name, Hint: "a Linux kernel with KVM API 12 is needed", Err: fmt.Errorf("KVM API version %d", v)}
 	}
 	for _, c := range requiredCaps {
 		if n, err := ioctl(fd, kvmCheckExtension, uintptr(c.Cap)); err != nil || n < c.Min {
-			return nil, &UnavailableError{"a newer Linux kernel is needed", fmt.Errorf("capability %s is missing", c.Name)}
+			return nil, &engine.UnavailableError{Name: name, Hint: "a newer Linux kernel is needed", Err: fmt.Errorf("capability %s is missing", c.Name)}
 		}
 	}
 	size, err := ioctl(fd, kvmGetVCPUMmapSize, 0)
@@ -99,7 +104,7 @@ func ask(fd int) (*facts, error) {
 	return &facts{size, id}, nil
 }
 
-// New creates a machine whose memory is mem, at MemoryBase. Close it before
+// New creates a machine whose memory is mem, at engine.MemoryBase. Close it before
 // mem is unmapped.
 func New(mem []byte) (*VM, error) {
 	device, f, err := openDevice()
@@ -156,7 +161,7 @@ func (vm *VM) PhysBits() int {
 
 // setRegion sets the size of the one memory region; 0 takes it away.
 func (vm *VM) setRegion(size uint64) error {
-	r := userMemoryRegion{guestPhysAddr: uint64(MemoryBase), size: size, userAddr: sliceAddr(vm.mem)}
+	r := userMemoryRegion{guestPhysAddr: uint64(engine.MemoryBase), size: size, userAddr: sliceAddr(vm.mem)}
 	if _, err := ioctlPtr(vm.fd, kvmSetUserMemoryRegion, &r); err != nil {
 		return fmt.Errorf("kvm: set memory of %d MiB: %w", len(vm.mem)>>20, err)
 	}
