@@ -2,7 +2,7 @@ package hypercall
 
 // Version is the version of this contract. A host runs only images whose note
 // names the same version, and a guest checks [StartInfo.Version] again.
-const Version = 6
+const Version = 7
 
 // PageSize is the only page size that the contract speaks of, in bytes.
 const PageSize = 4096
@@ -46,6 +46,7 @@ const (
 	FeatureNet                          // [NetRings], CallNetDoorbell
 	FeatureTrapMode                     // the image can run in ModeTrap
 	FeatureMessage                      // [MessageQueue], CallRespond; coming to rest when ready
+	FeatureStream                       // messages of streams, CallStream; needs FeatureMessage
 	featureEnd                          // not a feature
 )
 
@@ -54,7 +55,7 @@ const FeaturesKnown = featureEnd - 1
 
 // String names the features in f, separated by commas.
 func (f Feature) String() string {
-	names := [...]string{"console", "hostfile", "suspend", "alias", "jit", "block", "net", "trap", "message"}
+	names := [...]string{"console", "hostfile", "suspend", "alias", "jit", "block", "net", "trap", "message", "stream"}
 	s := ""
 	for i := 0; i < 64; i++ {
 		if f&(1<<i) == 0 {

@@ -239,7 +239,7 @@ func TestStrings(t *testing.T) {
 	}
 	for f, want := range map[Feature]string{
 		0: "", FeatureConsole: "console", FeatureConsole | FeatureTrapMode: "console,trap", 1 << 63: "bit63",
-		FeaturesKnown: "console,hostfile,suspend,alias,jit,block,net,trap,message",
+		FeaturesKnown: "console,hostfile,suspend,alias,jit,block,net,trap,message,stream",
 	} {
 		if got := f.String(); got != want {
 			t.Errorf("features %#x: %q, want %q", uint64(f), got, want)

@@ -23,7 +23,8 @@ type UpcallArgs struct {
 }
 
 // MulticallEntry is one call of a CallMulticall. CallMulticall, CallBlock,
-// CallExit, CallCrash, CallSetUpcall, CallSuspend and CallRespond are EINVAL inside one.
+// CallExit, CallCrash, CallSetUpcall, CallSuspend, CallRespond and CallStream are EINVAL
+// inside one.
 type MulticallEntry struct {
 	Call   uint64    // IN
 	Args   [6]uint64 // IN

@@ -43,9 +43,11 @@ const (
 	// CallEntropy fills a buffer with random bytes from the host.
 	// (buf GVA, len bytes ≤ MaxEntropy) Returns bytes.
 	CallEntropy Call = 11
-	// CallSuspend tells the host that the guest has come to rest. It returns
-	// SuspendContinued on the machine that called and SuspendResumed on one
-	// started from the snapshot; both have a fresh start-info page.
+	// CallSuspend tells the host that the guest has come to rest. (moment Ready)
+	// moment is the one of StartInfo.Ready that was reached, or 0 when the host has
+	// asked; EINVAL for another. It returns SuspendContinued on the machine that called
+	// and SuspendResumed on one started from the snapshot; both have a fresh
+	// start-info page.
 	CallSuspend Call = 12
 	// CallHostFile works on a file below a folder that the host shares.
 	// (args GVA of HostFileArgs)
@@ -76,14 +78,18 @@ const (
 	// under way. The machine may stand still from here on until the next message.
 	CallRespond Call = 21
 
-	CallEnd Call = 22 // one past the last number
+	// CallStream does something with a stream. (id uint64, op StreamOp, buf GVA,
+	// len bytes) StreamOp says what comes back. EINVAL when no such stream is under way.
+	CallStream Call = 22
+
+	CallEnd Call = 23 // one past the last number
 )
 
 var callNames = [CallEnd]string{
 	"", "exit", "block", "console_write", "console_read", "map", "unmap", "protect",
 	"discard", "alias", "set_upcall", "entropy", "suspend", "host_file", "multicall",
 	"crash", "snapshot", "trace", "core_dump", "doorbell", "net_doorbell",
-	"respond",
+	"respond", "stream",
 }
 
 // String is the call's name as `--stats` and docs/abi.md spell it.

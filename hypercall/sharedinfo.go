@@ -13,6 +13,11 @@ type SharedInfo struct {
 	// MainTSC is the guest's TSC when main.main was about to run; 0 before.
 	// The guest stores it once, the host only reports it.
 	MainTSC uint64
+
+	// MessagesTaken is how many messages the guest has taken out of the
+	// [MessageQueue], ever. The guest stores it.
+	MessagesTaken uint32
+	Pad           uint32
 }
 
 // ClockInfo turns the guest's TSC into time. The host writes it under Seq
@@ -76,6 +81,6 @@ const TickNS = 10_200_000
 
 var (
 	_ = [1]struct{}{}[unsafe.Sizeof(ClockInfo{})-40]
-	_ = [1]struct{}{}[unsafe.Sizeof(SharedInfo{})-56]
+	_ = [1]struct{}{}[unsafe.Sizeof(SharedInfo{})-64]
 	_ = [1]struct{}{}[unsafe.Sizeof(VCPUInfo{})-72]
 )

@@ -41,6 +41,11 @@ type StartInfo struct {
 	Messages   GVA    // a [MessageQueue]; 0 for none
 	Ready      Ready  // when the guest shall call CallSuspend by itself, once
 	ReadyPort  uint32 // with ReadyListen: the TCP port
+
+	// ServicePort is the TCP port of 127.0.0.1 at which the guest takes connections for
+	// the host: each becomes a stream, by StreamConnect. 0: none.
+	ServicePort uint32
+	Pad         uint32
 }
 
 // Extent is a run of bytes in the guest's address space.
@@ -71,6 +76,7 @@ const (
 	ReadyMessage Ready = 1 << iota // the program waits for its first message
 	ReadyListen                    // the program waits for a connection to a TCP port, ReadyPort
 	ReadyCall                      // the program says so
+	ReadyConnect                   // the program has connected to ServicePort, and the host has not heard of it
 )
 
 // Bits of Share.Flags.
@@ -79,6 +85,6 @@ const (
 )
 
 var (
-	_ = [1]struct{}{}[unsafe.Sizeof(StartInfo{})-328]
+	_ = [1]struct{}{}[unsafe.Sizeof(StartInfo{})-336]
 	_ = [1]struct{}{}[unsafe.Sizeof(Share{})-24]
 )

@@ -31,4 +31,5 @@ const (
 	ENOTEMPTY    Status = 39
 	ELOOP        Status = 40
 	EOPNOTSUPP   Status = 95
+	ECONNREFUSED Status = 111
 )
