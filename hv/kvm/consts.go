@@ -123,10 +123,13 @@ type segment struct {
 	_        uint8
 }
 
-// Offsets in struct kvm_vcpu_events.
+// Offsets in struct kvm_vcpu_events, of exception.injected, nr and pending, and the
+// structure's size.
 const (
 	eventsInjected = 0
+	eventsVector   = 1
 	eventsPending  = 3
+	eventsSize     = 64
 )
 
 type dtable struct {

@@ -46,6 +46,7 @@ func (r run) u64(off int) *uint64 { return (*uint64)(unsafe.Pointer(&r.b[off])) 
 
 func (r run) regs() *engine.Regs { return (*engine.Regs)(unsafe.Pointer(&r.b[runRegs])) }
 func (r run) sregs() *sregs      { return (*sregs)(unsafe.Pointer(&r.b[runSregs])) }
+func (r run) events() []byte     { return r.b[runEvents:][:eventsSize] }
 
 // setImmediateExit writes the flag that KVM_RUN looks at first. It is one
 // byte; the neighbours in its word are padding and the interrupt-window

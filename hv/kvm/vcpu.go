@@ -237,13 +237,6 @@ func (v *VCPU) exit() engine.Exit {
 	}
 }
 
-// inFlight says whether an exception of guest code is on its way: held by KVM
-// for the next entry, or delivered, with the stub not yet at its OUT.
-func (v *VCPU) inFlight() bool {
-	events := v.run.b[runEvents:]
-	return events[eventsInjected] != 0 || events[eventsPending] != 0 || v.run.sregs().cs.dpl == 0
-}
-
 func (v *VCPU) ioExit() engine.Exit {
 	dir, size := v.run.b[runUnion], v.run.b[runUnion+1]
 	port := binary.LittleEndian.Uint16(v.run.b[runUnion+2:])
@@ -275,33 +268,6 @@ func (v *VCPU) afterOut() {
 // host filled, and not from an OUT of the guest's own.
 func (v *VCPU) FromHypercallPage() bool {
 	return v.run.regs().RIP == uint64(hypercall.HypercallGVA)+outSize
-}
-
-// exception takes the interrupted registers from the frame that the CPU pushed
-// on the ring-0 stack (Intel SDM volume 3A, "64-Bit Mode Stack Frame") and
-// puts the vCPU back to CPL 3.
-func (v *VCPU) exception(vector uint8) engine.Exit {
-	top := uint64(stackTop)
-	if vector == vectorNMI || vector == vectorDoubleFault || vector == vectorMachine {
-		top = stackTop2
-	}
-	frame := v.sys[pageStack*hypercall.PageSize+top-48:][:48]
-	le := binary.LittleEndian
-	e := engine.Exit{Reason: engine.Exception, Vector: vector}
-	if engine.PushesError(vector) {
-		e.Error = le.Uint64(frame)
-	}
-	s := v.run.sregs()
-	if vector == vectorPageFault {
-		e.CR2 = s.cr2
-	}
-	r := v.run.regs()
-	r.RIP, r.RFLAGS, r.RSP = le.Uint64(frame[8:]), le.Uint64(frame[24:]), le.Uint64(frame[32:])
-	v.sregs.fs.base, v.sregs.gs.base = s.fs.base, s.gs.base
-	v.sregs.cr2 = s.cr2
-	*s = v.sregs
-	*v.run.u64(runDirtyRegs) = syncRegs | syncSregs
-	return e
 }
 
 // Kick makes a Run that is under way, or the next one, return Interrupted.
