@@ -1,0 +1,82 @@
+package guests
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pvrun/pvrun/hv"
+	"github.com/pvrun/pvrun/hypercall"
+	"github.com/pvrun/pvrun/test/guests/asm"
+)
+
+// TestTrapInterruptedFlags: interrupts come at every moment of the emulation of PUSHFQ
+// and POPFQ, which are one byte long and INT3 in the text. Each takes place once: the
+// stack stays where it is, and what one pushes the other pops.
+func TestTrapInterruptedFlags(t *testing.T) {
+	b := withAPIC()
+	b.code.Wrmsr(apicDivide, 0xb).Wrmsr(apicTimer, modePeriodic|0x40).Wrmsr(apicInitial, 200_000)
+	b.code.MovReg(asm.R12, asm.RSP).Sti()
+	b.result("times", 500, func(c *asm.Code) {
+		c.Until(500, func(c *asm.Code) { c.Raw(0x9c, 0x9d).Word(count0) }).Cli().Mov(asm.RAX, 500)
+	})
+	b.result("bytes that the stack has moved by", 0, func(c *asm.Code) {
+		c.MovReg(asm.RAX, asm.RSP).Raw(0x4c, 0x29, 0xe0) // sub rax, r12
+	})
+	b.run(t)
+}
+
+// TestInterruptedBreakpoints: events come at every moment of a breakpoint exception's way
+// to the upcall. Each INT3 is told of once.
+func TestInterruptedBreakpoints(t *testing.T) {
+	const (
+		times       = 5000
+		breakpoints = asm.Data + 0x2000
+		events      = asm.Data + 0x2008
+	)
+	c := new(asm.Code).Begin().Mov(asm.RCX, times)
+	for range 50 {
+		c.Raw(0xf3, 0x90) // time for events: pause
+	}
+	c.Raw(0xcc, 0xe2, 0xff-50*2-2) // int3; loop
+	c.Store32(asm.Mask, 1).Word(breakpoints).Result().Word(events).Result()
+	image := asm.Image{Code: c.Finish(), Handler: countVectors(breakpoints, events)}.Write(t)
+	var out capped
+	vm := mustNew(t, hv.Config{Image: image, Stdout: &out})
+	defer vm.Close()
+	ctx, cancel := contextFor(limit)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			vm.Signal(syscall.SIGUSR1)
+			time.Sleep(50 * time.Microsecond)
+		}
+	}()
+	exit, err := vm.Run(ctx)
+	cancel()
+	<-done
+	w := outcome{out: out.Bytes()}.words()
+	if err != nil || exit.Code != 0 || len(w) != 2 {
+		t.Fatalf("%+v, %v, %#x", exit, err, w)
+	}
+	if w[0] != times || w[1] == 0 {
+		t.Errorf("%d breakpoints of %d, and %d events", w[0], times, w[1])
+	}
+}
+
+// countVectors is an upcall that counts INT3s and events and goes on where it came. It
+// needs the stack there, and RBX, RDX and the flags.
+func countVectors(breakpoints, events uint32) *asm.Code {
+	const page, offRIP, offRSP, offVector = uint64(hypercall.VCPUInfoGVA), 24, 32, 48
+	c := new(asm.Code).MovReg(asm.RBX, asm.RAX).MovReg(asm.RDX, asm.R11)
+	c.Load(page+offVector).Raw(0x48, 0x83, 0xf8, 3) // cmp rax, 3
+	c.Unless(asm.NotEqual, func(c *asm.Code) { c.Count(breakpoints) })
+	c.Load(page+offVector).Raw(0x48, 0x83, 0xf8, 3)
+	c.Unless(asm.Equal, func(c *asm.Code) { c.Count(events) })
+	c.Store32(asm.Pending, 0)
+	c.Load(page+offRSP).MovReg(asm.RSP, asm.RAX).Load(page + offRIP).Push(asm.RAX)
+	c.Push(asm.RDX).Push(asm.RBX).Unmask()
+	return c.Pop(asm.RAX).Pop(asm.R11).Raw(0xc3)
+}
