@@ -9,11 +9,9 @@ import (
 	"github.com/pvrun/pvrun/internal/need"
 )
 
-// TestStorm: events come at every moment of a fault's way into the guest. It runs alone:
-// where others keep the processors busy too, a trap-mode program goes wrong about once in
-// 100 times (a return to a word of the stack, or a direction flag that is set), and why
-// is not known.
+// TestStorm: events come at every moment of a fault's way into the guest.
 func TestStorm(t *testing.T) {
+	t.Parallel()
 	eachMode(t, func(t *testing.T, mode string) {
 		need.KVM(t)
 		need.Count(1)
