@@ -203,6 +203,7 @@ func (vm *VM) createMemory() (system frame, err error) {
 	if vm.mem, err = newMemory(vm.cfg.Memory); err != nil {
 		return 0, err
 	}
+	vm.mem.expect(vm.filledSize())
 	if vm.tables, err = newPageTables(vm.mem); err != nil {
 		return 0, err
 	}

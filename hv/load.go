@@ -88,7 +88,12 @@ func loadError(path string, err error) error {
 
 // loadSize is the least memory that the image needs to be loaded, in bytes.
 func (vm *VM) loadSize() int64 {
-	n := int64(hypercall.BootStackSize) + (int64(vm.ringCount())*ringPages+int64(vm.netRingCount())*netRingPages)*pageSize
+	rings := int64(vm.ringCount())*ringPages + int64(vm.netRingCount())*netRingPages
+	return vm.filledSize() + hypercall.BootStackSize + rings*pageSize
+}
+
+// filledSize is how much of that is filled from the image, in bytes.
+func (vm *VM) filledSize() (n int64) {
 	for _, s := range vm.img.Segments {
 		n += eagerSize(s)
 	}
