@@ -220,8 +220,10 @@ func (vm *VM) createMemory() (system frame, err error) {
 
 // createHardware has the kernel make the machine and its vCPU.
 func (vm *VM) createHardware(system frame) (err error) {
-	if vm.machine, err = vm.engine.New(engine.Memory{Data: vm.mem.data}); err != nil {
-		return err
+	if vm.machine == nil { // a snapshot's may be there
+		if vm.machine, err = vm.engine.New(engine.Memory{Data: vm.mem.data}); err != nil {
+			return err
+		}
 	}
 	if vm.shadow != nil {
 		vm.shadow.forget = vm.machine.ForgetTranslations

@@ -21,3 +21,19 @@ func (m *memory) expect(n int64) {
 	n = (n + firstTouched + hugePage - 1) &^ (hugePage - 1)
 	_ = unix.Madvise(m.data[:min(n, int64(len(m.data)))], unix.MADV_HUGEPAGE)
 }
+
+// expectExtents is expect for a snapshot's frames: where half of a huge page is filled.
+func (m *memory) expectExtents(list []extent) {
+	const pages = hugePage >> pageShift
+	filled := make(map[frame]int, len(list)) // by the huge page
+	for _, x := range list {
+		for f := x.First; f < x.end(); f = f&^(pages-1) + pages {
+			filled[f/pages] += int(min(f&^(pages-1)+pages, x.end()) - f)
+		}
+	}
+	for n, count := range filled {
+		if b := m.data[int64(n)*hugePage:]; count >= pages/2 && len(b) >= hugePage {
+			_ = unix.Madvise(b[:hugePage], unix.MADV_HUGEPAGE)
+		}
+	}
+}

@@ -25,8 +25,8 @@ var errTables = errors.New("page tables that were added, and have to stay, take 
 // anew. Page tables are compared and set back entry by entry, through invalidate.
 func (vm *VM) Rewind() error {
 	switch {
-	case vm.from == nil:
-		return &HostError{"rewind", errors.New("the machine was not made of a snapshot")}
+	case vm.from == nil || vm.from.once != nil:
+		return &HostError{"rewind", errors.New("the machine was not made of a snapshot that is there")}
 	case vm.over() || vm.ran.Load():
 		return &HostError{"rewind", errors.New("the machine runs, has ended or is closed")}
 	}

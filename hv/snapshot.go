@@ -28,6 +28,7 @@ type Snapshot struct {
 	stored int // pages
 	lives  atomic.Uint64
 	hot    atomic.Pointer[[]extent] // that lives write; nil: not known yet
+	once   *once                    // nil where there may be many machines
 }
 
 // rest is what a machine at rest is, beside its memory. In a file it is hostile.
@@ -197,8 +198,10 @@ func isZero(page []byte) bool { return string(page) == string(zeros[:]) }
 
 // open maps the file's pages and takes stock of them.
 func (s *Snapshot) open() (err error) {
-	if s.base, err = s.memory(false); err != nil {
-		return err
+	if s.once == nil {
+		if s.base, err = s.memory(false); err != nil {
+			return err
+		}
 	}
 	if s.seen, err = newAccount(s.base, s.state.Root); err != nil {
 		return fmt.Errorf("page tables: %w", err)
@@ -261,7 +264,7 @@ const maxHot = 2048
 // learn notes what a life has written that has gone well, if nobody has before. It is
 // likely to be what others write.
 func (s *Snapshot) learn(m *memory) {
-	if s == nil || s.hot.Load() != nil {
+	if s == nil || s.once != nil || s.hot.Load() != nil {
 		return
 	}
 	runs, err := m.written()
@@ -295,6 +298,9 @@ func (s *Snapshot) warm(m *memory) {
 
 // Close gives up the snapshot. A file stays.
 func (s *Snapshot) Close() error {
+	if s.once != nil {
+		return s.once.close(s.base)
+	}
 	var all *multierror.Error
 	if s.base != nil {
 		all = multierror.Append(all, s.base.close())
@@ -334,12 +340,9 @@ func (vm *VM) restore() (err error) {
 	if err := vm.kick.open(); err != nil {
 		return err
 	}
-	if vm.mem, err = s.memory(true); err != nil {
-		return &HostError{"resume", err}
+	if err := vm.takeMemory(); err != nil {
+		return err
 	}
-	s.warm(vm.mem)
-	vm.mem.frames = s.seen.frames.clone()
-	vm.mem.notTables = s.seen.used()
 	vm.tables = &pageTables{mem: vm.mem, root: s.state.Root, seen: make([]uint64, len(vm.mem.free))}
 	vm.space, vm.boot = guestMemory{vm.tables}, loader{vm.mem, vm.tables}
 	vm.findPages()
@@ -349,6 +352,21 @@ func (vm *VM) restore() (err error) {
 	vm.openConsole()
 	vm.cpu = &vcpu{vm: vm, hw: vm.hw}
 	return vm.resume()
+}
+
+// takeMemory gives the machine the snapshot's memory, or memory like it.
+func (vm *VM) takeMemory() (err error) {
+	s := vm.from
+	if s.once != nil {
+		return s.once.take(vm)
+	}
+	if vm.mem, err = s.memory(true); err != nil {
+		return &HostError{"resume", err}
+	}
+	s.warm(vm.mem)
+	vm.mem.frames = s.seen.frames.clone()
+	vm.mem.notTables = s.seen.used()
+	return nil
 }
 
 func (f *frames) clone() frames {

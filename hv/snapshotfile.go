@@ -103,6 +103,9 @@ func syncFolder(path string) error {
 }
 
 func (s *Snapshot) write(f *os.File) error {
+	if s.once != nil {
+		return errOnce
+	}
 	text, err := json.Marshal(&s.state)
 	if err != nil {
 		return err
@@ -163,14 +166,16 @@ func (s *Snapshot) hashes() []byte {
 // OpenSnapshot reads a snapshot's file, whose every byte is checked before anything is
 // done with it. What becomes of the file later does not matter. The error is a
 // *SnapshotError.
-func OpenSnapshot(path string) (*Snapshot, error) {
+func OpenSnapshot(path string) (*Snapshot, error) { return openSnapshot(path, new(Snapshot)) }
+
+func openSnapshot(path string, s *Snapshot) (*Snapshot, error) {
+	go processor() // it is a while until the answer is needed
 	// O_NONBLOCK: a FIFO is refused below, not waited for.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, &SnapshotError{path, errors.Unwrap(err)}
 	}
 	defer f.Close()
-	s := new(Snapshot)
 	if err := s.read(f); err != nil {
 		return nil, errors.Join(&SnapshotError{path, err}, s.Close())
 	}
@@ -203,7 +208,14 @@ func (s *Snapshot) read(f *os.File) error {
 	if err := s.state.check(int64(h.Pages)); err != nil {
 		return fmt.Errorf("%w (%v)", errDamaged, err)
 	}
-	if err := s.copyPages(io.NewSectionReader(f, first, size-first), text[h.Text:]); err != nil {
+	take := s.copyPages
+	if s.once != nil {
+		take = s.readPages
+	}
+	if err := take(io.NewSectionReader(f, first, size-first), text[h.Text:]); err != nil {
+		return err
+	}
+	if err := h.checkProcessor(); err != nil {
 		return err
 	}
 	if err := s.open(); err != nil {
@@ -266,11 +278,7 @@ func readHeader(f *os.File) (h snapshotHeader, size int64, err error) {
 }
 
 func (h *snapshotHeader) check() error {
-	text := func(b [64]byte) string { return string(bytes.TrimRight(b[:], "\x00")) }
-	cpu, err := processor()
 	switch {
-	case err != nil:
-		return err
 	case h.Format != snapshotFormat:
 		return fmt.Errorf("a snapshot of format %d, this pvrun reads format %d: make it again", h.Format, snapshotFormat)
 	case h.Self != h.sum():
@@ -279,10 +287,20 @@ func (h *snapshotHeader) check() error {
 		return fmt.Errorf("made for ABI version %d, this pvrun speaks version %d: make it again", h.ABI, hypercall.Version)
 	case hypercall.Mode(h.Mode) != hypercall.ModePV:
 		return fmt.Errorf("made in mode %v, this pvrun resumes %v", hypercall.Mode(h.Mode), hypercall.ModePV)
-	case h.CPU != cpu:
-		return fmt.Errorf("made on the processor %q, this one is %q: make it again", text(h.CPU), text(cpu))
 	case h.Text > maxSnapshotText, h.Pages > MaxMemory>>pageShift:
 		return errDamaged
+	}
+	return nil
+}
+
+// checkProcessor comes last: to know this one takes as long as to copy the pages.
+func (h *snapshotHeader) checkProcessor() error {
+	cpu, err := processor()
+	if err != nil {
+		return err
+	}
+	if text := func(b [64]byte) string { return string(bytes.TrimRight(b[:], "\x00")) }; h.CPU != cpu {
+		return fmt.Errorf("made on the processor %q, this one is %q: make it again", text(h.CPU), text(cpu))
 	}
 	return nil
 }

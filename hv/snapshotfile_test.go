@@ -54,7 +54,9 @@ func openBytes(t testing.TB, b []byte) (*Snapshot, error) {
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return OpenSnapshot(path)
+	s, err := OpenSnapshot(path)
+	onceAgrees(t, path, s, err)
+	return s, err
 }
 
 // refused opens a file that must not open, and returns what is said of it.

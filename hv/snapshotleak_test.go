@@ -99,6 +99,34 @@ func TestSnapshotLeaks(t *testing.T) {
 			}
 			return err
 		},
+		"OpenSnapshotOnce": func() error {
+			s, err := OpenSnapshotOnce(path)
+			if err == nil {
+				err = s.Close()
+			}
+			return err
+		},
+		"OpenSnapshotOnce and New": func() error {
+			need.Count(1)
+			s, err := OpenSnapshotOnce(path)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			vm, err := s.New(Clone{})
+			if err == nil {
+				err = vm.Close()
+			}
+			return err
+		},
+		"OpenSnapshotOnce of a bad one": func() error {
+			s, err := OpenSnapshotOnce(badPath)
+			if err == nil {
+				s.Close()
+				t.Error("it was opened")
+			}
+			return err
+		},
 		"OpenSnapshot of a bad one": func() error {
 			s, err := OpenSnapshot(badPath)
 			if err == nil {
