@@ -46,8 +46,13 @@ var bootSnapshot = func(ctx context.Context, cfg hv.Config) (snapshot, error) {
 	return hvSnapshot{s}, err
 }
 
-var openSnapshot = func(path string) (snapshot, error) {
-	s, err := hv.OpenSnapshot(path)
+// openSnapshot opens a snapshot's file, once when one machine is all that is made of it.
+var openSnapshot = func(path string, once bool) (snapshot, error) {
+	open := hv.OpenSnapshot
+	if once {
+		open = hv.OpenSnapshotOnce
+	}
+	s, err := open(path)
 	return hvSnapshot{s}, err
 }
 
@@ -56,7 +61,7 @@ func (r *runFlags) resume(ctx context.Context, path string, args []string) error
 	if err := r.fits(path, args); err != nil {
 		return err
 	}
-	s, err := openSnapshot(path)
+	s, err := openSnapshot(path, true)
 	if err != nil {
 		return notThere(err)
 	}

@@ -153,11 +153,14 @@ func (v *invokeFlags) run(ctx context.Context, args []string, dash int) error {
 	if err != nil {
 		return err
 	}
-	if v.count == 1 && v.output == "" {
+	if v.single() {
 		return v.once(ctx, s)
 	}
 	return v.many(ctx, s, argv0(pkg))
 }
+
+// single says whether there is one message, without a report.
+func (v *invokeFlags) single() bool { return v.count == 1 && v.output == "" }
 
 // message is the message that -d means.
 func (v *invokeFlags) message() (b []byte, err error) {
@@ -203,7 +206,7 @@ func (v *invokeFlags) open(ctx context.Context, pkg, args []string) (snapshot, e
 	if err := v.fits(pkg[0], args); err != nil {
 		return nil, err
 	}
-	s, err := openSnapshot(pkg[0])
+	s, err := openSnapshot(pkg[0], v.single())
 	if err != nil {
 		return nil, notThere(err)
 	}

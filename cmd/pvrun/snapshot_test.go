@@ -46,7 +46,7 @@ func (s *fakeSnapshot) use(t *testing.T) {
 		}
 		return s, s.boot
 	}
-	openSnapshot = func(path string) (snapshot, error) { return s, s.boot }
+	openSnapshot = func(path string, once bool) (snapshot, error) { return s, s.boot }
 }
 
 func (s *fakeSnapshot) New(c hv.Clone) (instance, error) {
