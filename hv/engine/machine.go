@@ -1,6 +1,10 @@
 package engine
 
-import "github.com/pvrun/pvrun/hypercall"
+import (
+	"time"
+
+	"github.com/pvrun/pvrun/hypercall"
+)
 
 // MemoryBase is where a machine's memory begins on its physical bus: above
 // everything that legacy and KVM's own pages claim below 4 GiB.
@@ -14,6 +18,8 @@ const SystemGVA uint64 = 0xffff_8000_0000_0000
 type Engine interface {
 	// Name is how flags and statistics call it.
 	Name() string
+	// SharedMemory says whether Memory has to have a file.
+	SharedMemory() bool
 	// SystemPages is how many pages, mapped at SystemGVA, each machine's processor
 	// wants for itself; SystemPageExecutable says which of them hold code.
 	SystemPages() int
@@ -28,6 +34,12 @@ type Engine interface {
 // who keeps it until the machine is closed.
 type Memory struct {
 	Data []byte // begins at MemoryBase
+
+	// With Engine.SharedMemory, the first Shared bytes are those of a file in memory,
+	// which guest code can reach whatever page tables say. What the host relies on,
+	// page tables above all, is behind them.
+	File   int
+	Shared int
 }
 
 // Machine is one machine of an engine's.
@@ -46,6 +58,22 @@ type Machine interface {
 	// until the machine is closed, whatever of it can be touched.
 	AddMemory(slot int, at hypercall.GPA, mem []byte) error
 	Close() error
+}
+
+// Invalidator is a Machine that does not learn from the host's own mappings what its
+// vCPUs have to forget.
+type Invalidator interface {
+	// Invalidate makes vCPUs forget translations to n pages of the machine's memory.
+	// No Run may be under way.
+	Invalidate(at hypercall.GPA, n int) error
+}
+
+// Ticker is a VCPU that has guest code come out at times by itself. Others are sent a
+// signal.
+type Ticker interface {
+	// SetTick has Run return Interrupted after first, and every so often from then on;
+	// 0 and 0 for not at all. It is for who calls Run.
+	SetTick(first, every time.Duration)
 }
 
 // Boot is the state in which a vCPU begins. General registers are set through

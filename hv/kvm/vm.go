@@ -26,6 +26,7 @@ var Engine engine.Engine = kvmEngine{}
 type kvmEngine struct{}
 
 func (kvmEngine) Name() string                    { return "kvm" }
+func (kvmEngine) SharedMemory() bool              { return false }
 func (kvmEngine) SystemPages() int                { return SystemPages }
 func (kvmEngine) SystemPageExecutable(i int) bool { return i == pageStubs }
 func (kvmEngine) HypercallPage(b []byte)          { HypercallPage(b) }
@@ -71,6 +72,15 @@ func openDevice() (fd int, f *facts, err error) {
 	}
 	known.Store(f)
 	return fd, f, nil
+}
+
+// Usable says why KVM cannot be used; nil where it can.
+func Usable() error {
+	fd, _, err := openDevice()
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
 }
 
 func unavailable(err error) error {
