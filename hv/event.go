@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pvrun/pvrun/hv/engine"
 	"github.com/pvrun/pvrun/hypercall"
 	"golang.org/x/sys/unix"
 )
@@ -152,7 +153,7 @@ func (c *vcpu) park(ns int64) error {
 	case <-vm.kick.parked:
 	default:
 	}
-	return c.tick.follow()
+	return c.tick.follow(c.hw)
 }
 
 // tick interrupts the vCPU's thread every hypercall.TickNS while it runs, so
@@ -160,14 +161,19 @@ func (c *vcpu) park(ns int64) error {
 // come out by itself. The kernel signals the thread directly: no other thread
 // wakes up for it.
 type tick struct {
+	own    engine.Ticker // the vCPU's way to do it; nil for ours
 	timer  int32
 	thread int
 	made   bool
 	paused bool
 }
 
-func (t *tick) start() error {
+func (t *tick) start(hw engine.VCPU) error {
 	t.thread = unix.Gettid()
+	if own, ok := hw.(engine.Ticker); ok {
+		t.own, t.paused = own, true
+		return t.resume()
+	}
 	id, err := timerCreate(t.thread)
 	if err != nil {
 		return &HostError{"create timer", err}
@@ -181,14 +187,15 @@ func (t *tick) resume() error {
 		return nil
 	}
 	t.paused = false
-	if err := timerSet(t.timer, hypercall.TickNS, hypercall.TickNS); err != nil {
-		return &HostError{"set timer", err}
-	}
-	return nil
+	return t.by(hypercall.TickNS)
 }
 
 // by has the next tick come in ns, or when it would, and others after it as ever.
 func (t *tick) by(ns int64) error {
+	if t.own != nil {
+		t.own.SetTick(time.Duration(min(ns, hypercall.TickNS)), hypercall.TickNS)
+		return nil
+	}
 	if err := timerSet(t.timer, min(ns, hypercall.TickNS), hypercall.TickNS); err != nil {
 		return &HostError{"set timer", err}
 	}
@@ -196,18 +203,22 @@ func (t *tick) by(ns int64) error {
 }
 
 func (t *tick) pause() {
+	if t.own != nil {
+		t.own.SetTick(0, 0)
+		t.paused = true
+	}
 	if !t.paused {
 		t.paused = timerSet(t.timer, 0, 0) == nil
 	}
 }
 
 // follow makes the tick after a wait: anew, when it was on another thread.
-func (t *tick) follow() error {
-	if unix.Gettid() == t.thread {
+func (t *tick) follow(hw engine.VCPU) error {
+	if unix.Gettid() == t.thread || t.own != nil {
 		return nil
 	}
 	t.stop()
-	if err := t.start(); err != nil {
+	if err := t.start(hw); err != nil {
 		return fmt.Errorf("after a wait: %w", err)
 	}
 	return nil

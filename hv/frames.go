@@ -15,6 +15,12 @@ type frames struct {
 	// none. Tables stay for ever, and a snapshot's frames have to get back what they had.
 	notTables []uint64
 
+	// apart is where page tables have frames of their own, beyond total; 0: they have
+	// not. They count as frames that are in use.
+	apart     frame
+	apartNext frame
+	apartFree []frame
+
 	// extra counts the users beyond the first of a frame that several
 	// mappings share.
 	extra map[frame]int
@@ -38,6 +44,9 @@ func (f *frames) spare() int { return max(0, f.left-f.owed) }
 // the Go runtime maps more than it touches, and while there is memory nobody
 // shall go without.
 func (f *frames) take() (frame, bool) {
+	if f.left == 0 { // the rest is for page tables
+		return 0, false
+	}
 	for f.hint < len(f.free) {
 		if w := f.free[f.hint]; w != 0 {
 			b := bits.TrailingZeros64(w)
@@ -52,6 +61,9 @@ func (f *frames) take() (frame, bool) {
 
 // takeTable hands out a free frame for a page table.
 func (f *frames) takeTable() (frame, bool) {
+	if f.apart != 0 {
+		return f.takeApart()
+	}
 	if f.notTables == nil {
 		return f.take()
 	}
@@ -64,6 +76,21 @@ func (f *frames) takeTable() (frame, bool) {
 		}
 	}
 	return 0, false
+}
+
+// takeApart hands out a frame beyond total, which costs one before it.
+func (f *frames) takeApart() (n frame, ok bool) {
+	if f.left == 0 {
+		return 0, false
+	}
+	f.left--
+	if last := len(f.apartFree) - 1; last >= 0 {
+		n, f.apartFree = f.apartFree[last], f.apartFree[:last]
+		return n, true
+	}
+	n = f.apartNext
+	f.apartNext++
+	return n, true
 }
 
 // takeOwed keeps one promise.
@@ -121,6 +148,11 @@ func (f *frames) drop(n frame) bool {
 
 // release makes frames free again that nobody uses and no vCPU can reach.
 func (f *frames) release(n frame) {
+	if f.apart != 0 && n >= f.apart {
+		f.left++
+		f.apartFree = append(f.apartFree, n)
+		return
+	}
 	w := int(n) / 64
 	f.free[w] |= 1 << (n % 64)
 	f.left++

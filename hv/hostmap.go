@@ -11,7 +11,7 @@ import (
 // hostMap shows a file in the guest's address space, shared with everybody else
 // who has it mapped or open.
 func (vm *VM) hostMap(h *hostHandle, a *hypercall.HostFileArgs) hypercall.Status {
-	if vm.shadow != nil {
+	if vm.shadow != nil || vm.engine.SharedMemory() {
 		return hypercall.ENODEV
 	}
 	m, s := h.mapping(a)

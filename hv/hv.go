@@ -13,7 +13,6 @@ import (
 
 	"github.com/hashicorp/go-multierror"
 	"github.com/pvrun/pvrun/hv/engine"
-	"github.com/pvrun/pvrun/hv/kvm"
 	"github.com/pvrun/pvrun/hypercall"
 	"github.com/pvrun/pvrun/internal/image"
 	"github.com/pvrun/pvrun/internal/sensitive"
@@ -23,6 +22,7 @@ import (
 type Config struct {
 	Image    string         // path of the image
 	Mode     hypercall.Mode // ModePV when 0
+	Engine   string         // EngineKVM when empty
 	Memory   int64          // bytes; DefaultMemory when 0
 	Args     []string       // the program's, Args[0] included
 	Env      []string       // KEY=VALUE
@@ -130,7 +130,7 @@ type VM struct {
 // *HostError or an *engine.UnavailableError.
 func New(cfg Config) (*VM, error) {
 	begin := time.Now()
-	vm := &VM{cfg: cfg, engine: kvm.Engine}
+	vm := &VM{cfg: cfg}
 	if vm.cfg.Memory == 0 {
 		vm.cfg.Memory = DefaultMemory
 	}
@@ -143,7 +143,10 @@ func New(cfg Config) (*VM, error) {
 	return vm, nil
 }
 
-func (vm *VM) create(begin time.Time) error {
+func (vm *VM) create(begin time.Time) (err error) {
+	if vm.engine, err = chooseEngine(vm.cfg.Engine); err != nil {
+		return err
+	}
 	// O_NONBLOCK: a FIFO is refused below, not waited for.
 	f, err := os.OpenFile(vm.cfg.Image, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -200,7 +203,7 @@ func (vm *VM) createMemory() (system frame, err error) {
 	if vm.cfg.Mode == hypercall.ModeTrap {
 		return vm.createTrapMemory()
 	}
-	if vm.mem, err = newMemory(vm.cfg.Memory); err != nil {
+	if vm.mem, err = vm.newPVMemory(); err != nil {
 		return 0, err
 	}
 	vm.mem.expect(vm.filledSize())
@@ -218,12 +221,31 @@ func (vm *VM) createMemory() (system frame, err error) {
 	return system, nil
 }
 
+// newPVMemory is all that -m counts: where page tables lie apart, each takes the place of
+// a frame of the guest's that stays free.
+func (vm *VM) newPVMemory() (*memory, error) {
+	if !vm.engine.SharedMemory() {
+		return newMemory(vm.cfg.Memory)
+	}
+	m, err := newSharedMemory(vm.cfg.Memory, vm.cfg.Memory)
+	if err != nil {
+		return nil, err
+	}
+	m.frames = newFrames(int(m.inFile))
+	m.apart, m.apartNext = m.inFile, m.inFile
+	return m, nil
+}
+
 // createHardware has the kernel make the machine and its vCPU.
 func (vm *VM) createHardware(system frame) (err error) {
 	if vm.machine == nil { // a snapshot's may be there
-		if vm.machine, err = vm.engine.New(engine.Memory{Data: vm.mem.data}); err != nil {
+		memory := engine.Memory{Data: vm.mem.data, File: vm.mem.file, Shared: int(vm.mem.inFile) << pageShift}
+		if vm.machine, err = vm.engine.New(memory); err != nil {
 			return err
 		}
+	}
+	if m, ok := vm.machine.(engine.Invalidator); ok {
+		vm.mem.forgot = func(f frame, n int) error { return m.Invalidate(f.gpa(), n) }
 	}
 	if vm.shadow != nil {
 		vm.shadow.forget = vm.machine.ForgetTranslations

@@ -1,6 +1,7 @@
 package hv
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"unsafe"
@@ -10,13 +11,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// memory is the machine's physical memory: one anonymous mapping, divided into
-// page frames. It is the only owner of guest memory; everything else goes
+// memory is the machine's physical memory: one mapping, divided into page frames. It is the only owner of guest memory; everything else goes
 // through frame numbers that frames gave out.
 type memory struct {
 	data []byte
 	frames
 	files []extent // frames whose host pages are a file's, privately, until they are written
+
+	// What guest code can reach whatever page tables say: see sharedmemory_unsafe.go.
+	file   int                        // that the first frames are; 0 for none
+	inFile frame                      // how many
+	forgot func(f frame, n int) error // has vCPUs forget translations to them
 }
 
 // frame is a page of the machine's memory, counted from its beginning.
@@ -60,6 +65,9 @@ func (m *memory) close() error {
 	}
 	err := unmap(m.data)
 	m.data = nil
+	if m.file != 0 {
+		err = errors.Join(err, unix.Close(m.file))
+	}
 	return err
 }
 
@@ -115,6 +123,9 @@ func (m *memory) discard(f frame, n int) error {
 
 // forget is discard where frames may show a file's pages again.
 func (m *memory) forget(f frame, n int) error {
+	if f < m.inFile {
+		return m.forgetShared(f, n)
+	}
 	return unix.Madvise(m.run(f, n), unix.MADV_DONTNEED)
 }
 
@@ -128,6 +139,9 @@ func (m *memory) populate(f frame, n int) {
 // translations to them: taking the host's own right to write away and giving
 // it back runs the MMU notifier over them.
 func (m *memory) refresh(f frame, n int) error {
+	if f < m.inFile {
+		return m.forgot(f, n)
+	}
 	if err := unix.Mprotect(m.run(f, n), unix.PROT_READ); err != nil {
 		return err
 	}

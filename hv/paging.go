@@ -60,7 +60,7 @@ type pageTables struct {
 }
 
 func newPageTables(m *memory) (*pageTables, error) {
-	root, ok := m.take()
+	root, ok := m.takeTable()
 	if !ok {
 		return nil, errTooSmall
 	}

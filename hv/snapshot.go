@@ -94,6 +94,9 @@ func Boot(ctx context.Context, cfg Config) (*Snapshot, error) {
 	if len(cfg.Disks)+len(cfg.NICs)+len(cfg.Shares) > 0 || cfg.Mode == hypercall.ModeTrap || cfg.Ready == 0 {
 		return nil, &HostError{"snapshot", errors.New("it needs a moment at which the program is ready, and a machine without disks, NICs, shared folders and trap mode")}
 	}
+	if err := cfg.onlyKVM(); err != nil {
+		return nil, &HostError{"snapshot", err}
+	}
 	vm, err := New(cfg)
 	if err != nil {
 		return nil, err

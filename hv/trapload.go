@@ -18,7 +18,7 @@ func (vm *VM) createTrapMemory() (system frame, err error) {
 	if vm.cfg.Memory > maxTrapMemory {
 		return 0, &HostError{"memory of the machine", errors.New("more than 500 GiB in trap mode")}
 	}
-	if vm.mem, err = newMemory(vm.cfg.Memory + shadowPages*pageSize); err != nil {
+	if vm.mem, err = vm.newMachineMemory(vm.cfg.Memory, shadowPages*pageSize); err != nil {
 		return 0, err
 	}
 	vm.phys = vm.mem.split(vm.cfg.Memory)

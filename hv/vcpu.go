@@ -34,7 +34,7 @@ var errDone = errors.New("done")
 func (c *vcpu) loop() (exit Exit, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if err := c.tick.start(); err != nil {
+	if err := c.tick.start(c.hw); err != nil {
 		return Exit{}, err
 	}
 	defer c.tick.stop()
