@@ -37,6 +37,7 @@ type runFlags struct {
 	env     []string
 	envFile string
 	mode    modeValue
+	engine  engineValue
 	memory  sizeValue
 	rootfs  string
 	storage storage
@@ -68,6 +69,7 @@ func newRun(s streams) *cobra.Command {
 	f.SetInterspersed(false)
 	r.addEnv(f)
 	f.Var(&r.mode, "mode", modeUsage)
+	f.Var(&r.engine, "engine", engineUsage)
 	r.addMemory(f)
 	r.storage.addFlags(f, "v")
 	r.network.addFlags(f, "p", "user")
@@ -120,6 +122,9 @@ func (r *runFlags) run(ctx context.Context, args []string) error {
 	}
 	cfg, err := r.config()
 	if err != nil {
+		return err
+	}
+	if cfg.Engine, err = r.engine.choose(r.err); err != nil {
 		return err
 	}
 	if cfg.Image, err = r.image(ctx, pkg); err != nil {
