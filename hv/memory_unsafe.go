@@ -67,6 +67,7 @@ func (m *memory) close() error {
 	m.data = nil
 	if m.file != 0 {
 		err = errors.Join(err, unix.Close(m.file))
+		m.file = 0
 	}
 	return err
 }

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/hashicorp/go-multierror"
 	"github.com/pvrun/pvrun/hv/engine"
 	"golang.org/x/sys/unix"
 )
@@ -139,6 +138,7 @@ func (c *child) close() error {
 		_, err := syscall.Wait4(c.pid, &c.end, 0, nil)
 		c.dead = err != syscall.EINTR
 	}
-	var all *multierror.Error
-	return multierror.Append(all, c.ctl.close()).ErrorOrNil()
+	err := c.ctl.close()
+	c.ctl = control{}
+	return err
 }

@@ -29,10 +29,14 @@ const (
 	// EnvReport names a file to which each test package appends a line that
 	// says whether it had KVM; make test sums them up.
 	EnvReport = "PVRUN_KVM_REPORT"
+	// EnvEngine set to "proc" has tests whose machines need no KVM run them as
+	// processes, and skips the others.
+	EnvEngine = "PVRUN_ENGINE"
 )
 
-// machines counts what ran in this process, skipped the tests without KVM.
-var machines, skipped atomic.Int64
+// machines counts what ran in this process, skipped the tests without KVM, instead
+// those whose machines were processes.
+var machines, skipped, instead atomic.Int64
 
 // Count says that a test has run n machines.
 func Count(n int) { machines.Add(int64(n)) }
@@ -55,6 +59,8 @@ func KVM(t testing.TB) {
 	t.Helper()
 	err := usable()
 	switch {
+	case os.Getenv(EnvEngine) == "proc":
+		t.Skip("for KVM, and this is the process engine's turn")
 	case err == nil:
 	case os.Getenv(EnvKVM) == "must":
 		t.Fatalf("KVM NOT TESTED: %v, and %s=must", err, EnvKVM)
@@ -62,6 +68,23 @@ func KVM(t testing.TB) {
 		skipped.Add(1)
 		t.Skipf("KVM NOT TESTED: %v", err)
 	}
+}
+
+// Engine names the engine of a test's machines, for hv.Config: the one of EnvEngine, or
+// else KVM. Without KVM it is a process, and that KVM was not tested shows as ever.
+func Engine(t testing.TB) string {
+	t.Helper()
+	err := usable()
+	switch {
+	case os.Getenv(EnvEngine) == "proc":
+		return "proc"
+	case err == nil:
+		return "kvm"
+	case os.Getenv(EnvKVM) == "must":
+		t.Fatalf("KVM NOT TESTED: %v, and %s=must", err, EnvKVM)
+	}
+	instead.Add(1)
+	return "proc"
 }
 
 // Machine tells a program that runs machines whether it can. Without KVM it
@@ -90,8 +113,12 @@ var usable = func() error {
 func report(err error) {
 	name := filepath.Base(strings.TrimSuffix(os.Args[0], ".test"))
 	line := fmt.Sprintf("KVM tested: %s: %d machines", name, machines.Load())
+	if os.Getenv(EnvEngine) == "proc" {
+		line = fmt.Sprintf("process engine tested: %s: %d machines", name, machines.Load())
+		err = nil
+	}
 	if err != nil {
-		line = fmt.Sprintf("KVM NOT TESTED: %s: %d tests skipped: %v", name, skipped.Load(), err)
+		line = fmt.Sprintf("KVM NOT TESTED: %s: %d tests skipped, %d with processes instead: %v", name, skipped.Load(), instead.Load(), err)
 		shout(line)
 	}
 	file := os.Getenv(EnvReport)

@@ -44,7 +44,7 @@ func TestMissingKVMShows(t *testing.T) {
 		}
 	}
 	text, _ := os.ReadFile(report)
-	if want := "KVM NOT TESTED: need: 1 tests skipped: no KVM, says the test\n"; string(text) != want {
+	if want := "KVM NOT TESTED: need: 1 tests skipped, 0 with processes instead: no KVM, says the test\n"; string(text) != want {
 		t.Errorf("report: got %q, want %q", text, want)
 	}
 }

@@ -71,7 +71,9 @@ func Expect(t testing.TB, g Guest, want Want) Result {
 // A machine that cannot be made ends the test.
 func Run(t testing.TB, g Guest) Result {
 	t.Helper()
-	need.KVM(t)
+	if g.Config.Engine == "" {
+		g.Config.Engine = need.Engine(t)
+	}
 	if g.Config.Image == "" {
 		g.Config.Image = Image(t, g.Package)
 	}

@@ -3,6 +3,7 @@ package vmtest
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -59,6 +60,7 @@ func take() Inventory {
 	inv.descriptors()
 	inv.mappings()
 	inv.timers()
+	inv.children()
 	return inv
 }
 
@@ -86,7 +88,8 @@ func (inv *Inventory) descriptors() {
 	list, _ := os.ReadDir("/proc/self/fd")
 	for _, fd := range list {
 		to, err := os.Readlink("/proc/self/fd/" + fd.Name())
-		if err == nil && !strings.HasSuffix(to, "/fd") { // not the folder just read
+		// Neither the folder just read nor the program that all processes of guests have.
+		if err == nil && !strings.HasSuffix(to, "/fd") && !strings.HasPrefix(to, "/memfd:pvrun-guest ") {
 			inv.things = append(inv.things, "descriptor "+fd.Name()+" "+to)
 		}
 	}
@@ -101,7 +104,7 @@ func (inv *Inventory) mappings() {
 	for line := range strings.Lines(string(text)) {
 		f := strings.Fields(line)
 		switch {
-		case strings.Contains(line, "anon_inode:kvm"):
+		case strings.Contains(line, "anon_inode:kvm"), strings.Contains(line, "/memfd:pvrun-"):
 			inv.things = append(inv.things, "mapping of "+f[len(f)-1]+" at "+f[0])
 		case !strings.HasSuffix(f[0], ":"):
 			name, size = f[0], mappingSize(f[0])
@@ -133,6 +136,18 @@ func (inv *Inventory) timers() {
 	for line := range strings.Lines(string(text)) {
 		if strings.HasPrefix(line, "ID:") {
 			inv.things = append(inv.things, "timer "+strings.TrimSpace(line))
+		}
+	}
+}
+
+// children lists processes that this one has started, and that are not waited for, by
+// the threads that did (proc_pid_task(5)).
+func (inv *Inventory) children() {
+	lists, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, name := range lists {
+		text, _ := os.ReadFile(name)
+		for _, pid := range strings.Fields(string(text)) {
+			inv.things = append(inv.things, "process "+pid)
 		}
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/pvrun/pvrun/hv"
 	"github.com/pvrun/pvrun/hv/disk"
 	"github.com/pvrun/pvrun/hypercall"
-	"github.com/pvrun/pvrun/internal/need"
 	"github.com/pvrun/pvrun/test/guests/asm"
 )
 
@@ -139,8 +138,7 @@ func BenchmarkBlock(b *testing.B) {
 	} {
 		b.Run(s.name, func(b *testing.B) {
 			d := fileDisk(b, size)
-			need.KVM(b)
-			vm, err := hv.New(hv.Config{Disks: disks(d), CollectKVMStats: true,
+			vm, err := newVM(b, hv.Config{Disks: disks(d), CollectKVMStats: true,
 				Image: loadGuest(b, randomRequests(s.op, size, s.bytes), s.depth, uint64(b.N))})
 			if err != nil {
 				b.Fatal(err)
@@ -164,9 +162,8 @@ func BenchmarkBlock(b *testing.B) {
 func BenchmarkBlockPool(b *testing.B) {
 	for _, depth := range []uint64{1, 32} {
 		b.Run(fmt.Sprint(depth), func(b *testing.B) {
-			need.KVM(b)
 			d := disk.Inject(disk.NewMemory(1<<20), func(disk.Op, int64, int64) error { return nil })
-			vm, err := hv.New(hv.Config{Disks: disks(d), Image: loadGuest(b, randomRequests(hypercall.BlockRead, 1<<20, 4096), depth, uint64(b.N))})
+			vm, err := newVM(b, hv.Config{Disks: disks(d), Image: loadGuest(b, randomRequests(hypercall.BlockRead, 1<<20, 4096), depth, uint64(b.N))})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/pvrun/pvrun/hv"
 	"github.com/pvrun/pvrun/hypercall"
-	"github.com/pvrun/pvrun/internal/need"
 	"github.com/pvrun/pvrun/test/guests/asm"
 )
 
@@ -235,9 +234,8 @@ func TestScribble(t *testing.T) {
 	loopBack(c, loop)
 	// An event may come at any time: begin anew.
 	img := asm.Image{Code: c, Handler: new(asm.Code).JmpTo(asm.Text + uint64(loop))}.Write(t)
-	need.KVM(t)
 	for range 3 {
-		vm, err := hv.New(hv.Config{Image: img})
+		vm, err := newVM(t, hv.Config{Image: img})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -265,7 +263,6 @@ func TestScribble(t *testing.T) {
 
 // TestOldABI refuses images of other versions and files that are none.
 func TestOldABI(t *testing.T) {
-	need.KVM(t)
 	dir := t.TempDir()
 	os.WriteFile(dir+"/text", []byte("#!/bin/sh\n"), 0o755)
 	syscall.Mkfifo(dir+"/fifo", 0o644)
@@ -276,7 +273,7 @@ func TestOldABI(t *testing.T) {
 		dir:            "not a regular file",
 		dir + "/other": "no such file",
 	} {
-		vm, err := hv.New(hv.Config{Image: name})
+		vm, err := newVM(t, hv.Config{Image: name})
 		if err == nil {
 			vm.Close()
 		}

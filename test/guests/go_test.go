@@ -42,7 +42,6 @@ func TestMain(m *testing.M) {
 // runGo runs one case of the program.
 func runGo(t *testing.T, name string, stopAfter time.Duration) outcome {
 	t.Helper()
-	need.KVM(t)
 	image, err := program()
 	if err != nil {
 		t.Fatal(err)

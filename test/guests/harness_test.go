@@ -65,7 +65,6 @@ func (c *capped) Write(b []byte) (int, error) {
 // left and that another works.
 func run(t *testing.T, cfg hv.Config, stopAfter time.Duration) outcome {
 	t.Helper()
-	need.KVM(t)
 	before := look()
 	o := runOnce(t, cfg, stopAfter)
 	before.compare(t)
@@ -83,7 +82,7 @@ func runOnce(t *testing.T, cfg hv.Config, stopAfter time.Duration) (o outcome) {
 		cfg.Stdout = &out
 	}
 	need.Count(1)
-	vm, err := hv.New(cfg)
+	vm, err := newVM(t, cfg)
 	if err != nil {
 		return outcome{err: err}
 	}
@@ -111,6 +110,13 @@ func runOnce(t *testing.T, cfg hv.Config, stopAfter time.Duration) (o outcome) {
 	}
 	o.out = out.Bytes()
 	return o
+}
+
+// newVM makes a machine of the engine that is tested.
+func newVM(t testing.TB, cfg hv.Config) (*hv.VM, error) {
+	t.Helper()
+	cfg.Engine = need.Engine(t)
+	return hv.New(cfg)
 }
 
 // goodImage prints "good" and exits with 42.

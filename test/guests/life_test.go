@@ -22,7 +22,7 @@ func contextFor(d time.Duration) (context.Context, context.CancelFunc) {
 func mustNew(t testing.TB, cfg hv.Config) *hv.VM {
 	t.Helper()
 	need.Count(1)
-	vm, err := hv.New(cfg)
+	vm, err := newVM(t, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,6 @@ func spinImage(t testing.TB) string {
 // TestNewClose makes and closes machines, run and not run, and counts what is
 // left.
 func TestNewClose(t *testing.T) {
-	need.KVM(t)
 	good, spin := goodImage(t), spinImage(t)
 	cycle := func(n int) {
 		for i := range n {
@@ -72,7 +71,6 @@ func TestNewClose(t *testing.T) {
 
 // TestManyAtOnce runs machines of all kinds side by side in one process.
 func TestManyAtOnce(t *testing.T) {
-	need.KVM(t)
 	runOnce(t, hv.Config{Image: goodImage(t)}, limit)
 	before := look()
 	good, spin := goodImage(t), spinImage(t)
@@ -97,7 +95,6 @@ func TestManyAtOnce(t *testing.T) {
 
 // TestCancelAtRandom stops machines at every moment of their lives.
 func TestCancelAtRandom(t *testing.T) {
-	need.KVM(t)
 	loop := new(asm.Code).Begin()
 	at := len(loop.B)
 	loop.Hypercall(hypercall.CallMap, free, 64*page, rw).Hypercall(hypercall.CallBlock, 1).Hypercall(hypercall.CallUnmap, free, 64*page)
@@ -133,7 +130,6 @@ func TestCancelAtRandom(t *testing.T) {
 
 // TestSignals sends signals before, during and after Run, and after Close.
 func TestSignals(t *testing.T) {
-	need.KVM(t)
 	// Waits for the event and exits with the signals' low byte.
 	c := new(asm.Code).Hypercall(hypercall.CallBlock, hypercall.Forever).Load(uint64(hypercall.SharedInfoGVA) + 40)
 	c.MovReg(asm.RDI, asm.RAX).Mov(asm.RAX, 1).CallPage()
@@ -170,7 +166,6 @@ func TestSignals(t *testing.T) {
 
 // TestFailedNew: machines that cannot be made leave nothing behind.
 func TestFailedNew(t *testing.T) {
-	need.KVM(t)
 	good := goodImage(t)
 	runOnce(t, hv.Config{Image: good}, limit)
 	dir := t.TempDir()
@@ -180,7 +175,7 @@ func TestFailedNew(t *testing.T) {
 			{Image: dir}, {Image: dir + "/none"}, {Image: good, Memory: -1}, {Image: good, Memory: 1 << 20, RootFS: make([]byte, 1<<20)},
 			{Image: asm.Image{Code: new(asm.Code), Version: 9}.Write(t)}, {Image: good, Env: []string{string(make([]byte, 2<<20))}},
 		} {
-			if vm, err := hv.New(cfg); err == nil {
+			if vm, err := newVM(t, cfg); err == nil {
 				vm.Close()
 				t.Fatalf("%+v is a machine", cfg)
 			}
@@ -194,7 +189,6 @@ func TestFailedNew(t *testing.T) {
 
 // TestMisuse: calls in the wrong order are errors and no more.
 func TestMisuse(t *testing.T) {
-	need.KVM(t)
 	vm := mustNew(t, hv.Config{Image: goodImage(t)})
 	vm.Run(context.Background())
 	var host *hv.HostError
@@ -208,12 +202,12 @@ func TestMisuse(t *testing.T) {
 		t.Errorf("Run after Close: %v", err)
 	}
 	for _, m := range []int64{-1, 4096, 1<<20 + 1, 1 << 41, 1 << 62} {
-		if vm, err := hv.New(hv.Config{Image: goodImage(t), Memory: m}); err == nil {
+		if vm, err := newVM(t, hv.Config{Image: goodImage(t), Memory: m}); err == nil {
 			vm.Close()
 			t.Errorf("a machine of %d bytes", m)
 		}
 	}
-	if _, err := hv.New(hv.Config{Image: asm.Image{Code: new(asm.Code)}.Write(t), RootFS: make([]byte, 65<<20)}); !errors.Is(err, hv.ErrMemory) {
+	if _, err := newVM(t, hv.Config{Image: asm.Image{Code: new(asm.Code)}.Write(t), RootFS: make([]byte, 65<<20)}); !errors.Is(err, hv.ErrMemory) {
 		t.Errorf("an archive larger than the machine: %v", err)
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/pvrun/pvrun/hv"
 	"github.com/pvrun/pvrun/hv/disk"
 	"github.com/pvrun/pvrun/hypercall"
-	"github.com/pvrun/pvrun/internal/need"
 	"github.com/pvrun/pvrun/test/guests/asm"
 )
 
@@ -120,7 +119,6 @@ func TestTrapSerialInput(t *testing.T) {
 // TestTrapSignals: signals raise the control port's interrupt, and are taken
 // there.
 func TestTrapSignals(t *testing.T) {
-	need.KVM(t)
 	before := look()
 	c := virtualWire(new(asm.Code).BeginBare())
 	got := saved(new(asm.Code), func(c *asm.Code) {
@@ -163,7 +161,6 @@ func (w *lineWriter) Write(b []byte) (int, error) {
 
 // TestTrapCounts: every exit has one reason, and the kernel counts no fewer.
 func TestTrapCounts(t *testing.T) {
-	need.KVM(t)
 	c := new(asm.Code).BeginBare().Wrmsr(apicSVR, apicEnabled)
 	c.Times(50, func(c *asm.Code) {
 		c.Cli().Sti().Raw(0x9c, 0x9d).FromCR(3).ToCR(3).Invlpg(asm.Data).InB(com1+uartLSR).Rdmsr(apicIRR).Wrmsr(0x12345678&0xf, 0)

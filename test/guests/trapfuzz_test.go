@@ -9,7 +9,6 @@ import (
 	"github.com/pvrun/pvrun/hv"
 	"github.com/pvrun/pvrun/hv/disk"
 	"github.com/pvrun/pvrun/hypercall"
-	"github.com/pvrun/pvrun/internal/need"
 	"github.com/pvrun/pvrun/test/guests/asm"
 )
 
@@ -115,7 +114,6 @@ func (s *snippets) run(t *testing.T) (machines int) {
 
 // TestTrapOpcodes tries every one- and two-byte opcode with every ModRM byte.
 func TestTrapOpcodes(t *testing.T) {
-	need.KVM(t)
 	before := look()
 	step, machines, seen := 1, 0, map[string]uint64{}
 	if testing.Short() {
@@ -145,7 +143,6 @@ func TestTrapOpcodes(t *testing.T) {
 // TestTrapRandomCode tries random bytes, with a preference for prefixes and for
 // what is privileged.
 func TestTrapRandomCode(t *testing.T) {
-	need.KVM(t)
 	before := look()
 	for seed := range uint64(30) {
 		random := rand.New(rand.NewPCG(seed, 0))
@@ -170,7 +167,6 @@ func TestTrapRandomCode(t *testing.T) {
 
 // TestTrapWild loads tables from anywhere, with anything in them, and uses them.
 func TestTrapWild(t *testing.T) {
-	need.KVM(t)
 	before := look()
 	for seed := range uint64(60) {
 		random := rand.New(rand.NewPCG(seed, 1))
@@ -235,7 +231,6 @@ func TestTrapWild(t *testing.T) {
 // TestTrapRandomPorts reaches for the devices' registers at random, in every
 // width, with interrupts as they come.
 func TestTrapRandomPorts(t *testing.T) {
-	need.KVM(t)
 	before := look()
 	ports := []uint16{0x20, 0x21, 0xa0, 0xa1, 0x4d0, 0x4d1, 0x40, 0x41, 0x42, 0x43, 0x61, 0x70, 0x71, 0x1f0, 0x1f1, 0x1f2, 0x1f3, 0x1f4, 0x1f5, 0x1f6, 0x1f7, 0x3f6,
 		0x3f8, 0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fd, 0x3fe, 0x3ff, 0x2f8, 0x2f9, 0x2fa, 0x2fc, 0xf5, 0xf8, 0xfb, 0xfffd, 0xffff, 0xcf8}
