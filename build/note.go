@@ -35,7 +35,8 @@ type RootFS struct {
 const (
 	featuresRequired = hypercall.FeatureConsole
 	featuresUsable   = featuresRequired | hypercall.FeatureHostFile |
-		hypercall.FeatureSuspend | hypercall.FeatureAlias | hypercall.FeatureTrapMode | hypercall.FeatureMessage
+		hypercall.FeatureSuspend | hypercall.FeatureAlias | hypercall.FeatureTrapMode | hypercall.FeatureMessage |
+		hypercall.FeatureStream
 )
 
 // makeImage writes the image out: the linked program, the archive of the

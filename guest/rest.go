@@ -15,6 +15,7 @@ var (
 	restWanted  atomic.Uint32  // the host asks
 	sysmonFutex atomic.Uintptr // where sysmon sleeps while all else does; 0 before
 	rests       atomic.Uint64
+	restMoment  atomic.Uint32 // that was reached; 0: none
 )
 
 // RestWanted is whether the host has asked the machine to come to rest and it has not
@@ -31,6 +32,10 @@ func Rests() uint64 { return rests.Load() }
 // OnRest is called when the machine has come to rest, with the world still stopped, if
 // the library's door is there.
 var OnRest func()
+
+// RestFor notes why the machine comes to rest next: for a moment that the program has
+// reached.
+func RestFor(moment hypercall.Ready) { restMoment.Store(uint32(moment)) }
 
 // Rest suspends the machine, and fills seed with random bytes of this life when it goes
 // on. The caller has stopped the world and runs on a system stack.
@@ -59,7 +64,7 @@ func rest(seed *[64]byte) int64 {
 	restWanted.Store(0)
 	charge(running(), monotonic())
 	drainRings()
-	r := call(hypercall.CallSuspend, 0, 0, 0, 0)
+	r := call(hypercall.CallSuspend, uintptr(restMoment.Swap(0)), 0, 0, 0)
 	freshState()
 	cpuTime.since = monotonic()
 	rests.Add(1)

@@ -225,7 +225,7 @@ func TestClonesApart(t *testing.T) {
 			c.Hypercall(hypercall.CallRespond, right, 0, counter, 8)
 		}
 		for i := range uint64(3) {
-			c.Hypercall(hypercall.CallSuspend)
+			c.Hypercall(hypercall.CallSuspend, 0)
 			c.SetUpcall(hypercall.UpcallArgs{Entry: asm.Text + hypercall.GVA(i), Stack: asm.UpStack})
 			c.Mov(asm.R11, counter).Raw(0x49, 0xff, 0x03) // inc qword [r11]
 			answer(i + 1)

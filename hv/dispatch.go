@@ -18,9 +18,6 @@ func (c *pvGuest) hypercall(call hypercall.Call) (Exit, error) {
 		return Exit{}, c.fault("hypercall from outside the hypercall page")
 	}
 	a := callArgs{r.RDI, r.RSI, r.RDX, r.R10, r.R8, r.R9}
-	if call == hypercall.CallSuspend && c.vm.resting {
-		return Exit{}, errAtRest
-	}
 	var result int64
 	var leave error // the loop
 	switch call {
@@ -29,8 +26,13 @@ func (c *pvGuest) hypercall(call hypercall.Call) (Exit, error) {
 	case hypercall.CallCrash:
 		return Exit{}, c.fault("%s", c.vm.crashText(a))
 	case hypercall.CallBlock:
-		if err := c.block(int64(a[0])); err != nil {
-			return Exit{}, err
+		if leave = c.block(int64(a[0])); leave != nil && leave != errIdle {
+			return Exit{}, leave
+		}
+	case hypercall.CallSuspend:
+		var rests bool
+		if result, rests = c.vm.suspend(a[0]); rests {
+			return Exit{}, errAtRest
 		}
 	case hypercall.CallSetUpcall:
 		result = c.setUpcall(a)
@@ -40,6 +42,11 @@ func (c *pvGuest) hypercall(call hypercall.Call) (Exit, error) {
 		s := c.vm.messages.respond(a)
 		result = failed(s)
 		if s == 0 {
+			leave = errResponded
+		}
+	case hypercall.CallStream:
+		var over bool
+		if result, over = c.vm.streams.call(a); over {
 			leave = errResponded
 		}
 	default:
@@ -71,8 +78,6 @@ func (vm *VM) dispatch(call hypercall.Call, a callArgs) int64 {
 		return failed(t.doAlias(a[0], a[1], hypercall.MapFlag(a[2]), a[3]))
 	case hypercall.CallEntropy:
 		return vm.entropy(a)
-	case hypercall.CallSuspend:
-		return vm.suspend()
 	case hypercall.CallHostFile:
 		vm.filesMu.Lock()
 		defer vm.filesMu.Unlock()
@@ -119,17 +124,33 @@ func (vm *VM) entropy(a callArgs) int64 {
 	return int64(len(b))
 }
 
-// suspend is the point at which a machine may be snapshotted. The one that
-// called goes on with a fresh start-info page. No packet is under way meanwhile: what
+// suspend is the point at which a machine may be snapshotted: rests says that this one
+// is. Another goes on with a fresh start-info page. No packet is under way meanwhile: what
 // is in the rings of NICs is in guest memory, and the link's other side keeps the rest.
-func (vm *VM) suspend() int64 {
+func (vm *VM) suspend(moment uint64) (result int64, rests bool) {
+	if !vm.restsAt(moment) {
+		return failed(hypercall.EINVAL), false
+	}
+	if vm.moment = hypercall.Ready(moment); vm.resting {
+		return 0, true
+	}
 	defer vm.net.rest()()
 	if err := vm.renewStartInfo(); err != nil {
-		return failed(hypercall.EIO)
+		return failed(hypercall.EIO), false
 	}
 	vm.clock.adjust()
 	copy(vm.mem.page(vm.start.frame), bytesOf(&vm.start.info))
-	return hypercall.SuspendContinued
+	return hypercall.SuspendContinued, false
+}
+
+// restsAt says whether the guest may come to rest at a moment: one of those that it was
+// told of, or 0 unless it is for one of them that the machine has been booted.
+func (vm *VM) restsAt(moment uint64) bool {
+	asked := vm.start.info.Ready
+	if moment == 0 {
+		return !vm.resting || asked == 0
+	}
+	return moment&(moment-1) == 0 && moment&uint64(asked) != 0
 }
 
 // crashText is the guest's own account of its end, made fit to print.
@@ -175,7 +196,7 @@ func (vm *VM) inMulticall(call hypercall.Call, a callArgs) int64 {
 	switch call {
 	case hypercall.CallMulticall, hypercall.CallBlock, hypercall.CallExit,
 		hypercall.CallCrash, hypercall.CallSetUpcall, hypercall.CallSuspend,
-		hypercall.CallRespond:
+		hypercall.CallRespond, hypercall.CallStream:
 		return failed(hypercall.EINVAL)
 	}
 	vm.stats.inMulticall(call)

@@ -66,6 +66,12 @@ func (vm *VM) call(t testing.TB, nr hypercall.Call, a callArgs) int64 {
 		if len(text) > 8*hypercall.MaxCrash || strings.ContainsAny(text, "\n\r\x1b") {
 			t.Fatalf("crash text %q", text)
 		}
+	case hypercall.CallSuspend:
+		if r, _ = vm.suspend(a[0]); r == 0 && vm.start.info.Ready == 0 && a[0] != 0 {
+			t.Fatalf("at rest at the moment %#x, which nobody asked for", a[0])
+		}
+	case hypercall.CallStream:
+		r, _ = vm.streams.call(a)
 	default:
 		r = vm.dispatch(nr, a)
 	}
@@ -129,16 +135,16 @@ func TestMulticall(t *testing.T) {
 			t.Errorf("multicall(%#x, %d) = %d, want %d", test.at, test.n, r, test.want)
 		}
 	}
-	for i, nr := range []hypercall.Call{hypercall.CallMulticall, hypercall.CallBlock, hypercall.CallExit, hypercall.CallCrash, hypercall.CallSetUpcall, hypercall.CallSuspend} {
+	for i, nr := range []hypercall.Call{hypercall.CallMulticall, hypercall.CallBlock, hypercall.CallExit, hypercall.CallCrash, hypercall.CallSetUpcall, hypercall.CallSuspend, hypercall.CallRespond, hypercall.CallStream} {
 		putEntry(vm, scratch+uint64(i)*64, nr, scratch, 1)
 	}
-	putEntry(vm, scratch+6*64, 0)
-	putEntry(vm, scratch+7*64, 1<<63)
-	putEntry(vm, scratch+8*64, hypercall.CallMap, 0x30_0000_0000, pageSize, uint64(hypercall.MapRead))
-	if r := vm.multicall(callArgs{scratch, 9}); r != 9 {
+	putEntry(vm, scratch+8*64, 0)
+	putEntry(vm, scratch+9*64, 1<<63)
+	putEntry(vm, scratch+10*64, hypercall.CallMap, 0x30_0000_0000, pageSize, uint64(hypercall.MapRead))
+	if r := vm.multicall(callArgs{scratch, 11}); r != 11 {
 		t.Fatalf("multicall: %d", r)
 	}
-	for i, want := range []hypercall.Status{22, 22, 22, 22, 22, 22, hypercall.ENOSYS, hypercall.ENOSYS, 0} {
+	for i, want := range []hypercall.Status{22, 22, 22, 22, 22, 22, 22, 22, hypercall.ENOSYS, hypercall.ENOSYS, 0} {
 		if r := entryResult(vm, scratch+uint64(i)*64); r != -int64(want) {
 			t.Errorf("entry %d: %d, want %d", i, r, -int64(want))
 		}
@@ -186,8 +192,8 @@ func TestSuspendRenews(t *testing.T) {
 	at := uint64(hypercall.StartInfoGVA) + uint64(entropy.Offset)
 	var a, b [64]byte
 	vm.space.copyIn(a[:], at)
-	if r := vm.dispatch(hypercall.CallSuspend, callArgs{}); r != hypercall.SuspendContinued {
-		t.Fatal(r)
+	if r, rests := vm.suspend(0); r != hypercall.SuspendContinued || rests {
+		t.Fatal(r, rests)
 	}
 	vm.space.copyIn(b[:], at)
 	if a == b {

@@ -33,8 +33,15 @@ func (vm *VM) wake() {
 		default:
 		}
 	case running:
-		vm.cpu.hw.Kick()
+		if vm.entered.Load() { // else the loop looks first
+			vm.cpu.hw.Kick()
+		}
 	}
+}
+
+// called says whether the vCPU's thread has to look rather than to wait.
+func (vm *VM) called() bool {
+	return vm.kick.raised.Load() != 0 || vm.stop.Load() || vm.done.Load()
 }
 
 // kicker is how other goroutines reach the vCPU's thread, whatever it does.
@@ -116,7 +123,7 @@ func (c *vcpu) ppoll(ns int64) (events uint32, err error) {
 	fds = vm.cables.pollFDs(fds)
 	vm.kick.state.Store(polling)
 	defer vm.kick.state.Store(running)
-	if vm.kick.raised.Load() != 0 || vm.stop.Load() {
+	if vm.called() {
 		return 0, nil
 	}
 	ts := unix.NsecToTimespec(ns)
@@ -138,7 +145,7 @@ func (c *vcpu) ppoll(ns int64) (events uint32, err error) {
 func (c *vcpu) park(ns int64) error {
 	vm := c.vm
 	vm.kick.state.Store(parked)
-	if vm.kick.raised.Load() == 0 && !vm.stop.Load() {
+	if !vm.called() {
 		runtime.UnlockOSThread()
 		timer := time.NewTimer(time.Duration(ns))
 		select {

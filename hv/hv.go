@@ -51,9 +51,13 @@ type Config struct {
 	Messages bool
 
 	// Ready are the moments at which the machine comes to rest by itself, for Boot;
-	// ReadyPort is that of hypercall.ReadyListen.
+	// ReadyPort is that of hypercall.ReadyListen, and what Dial connects to.
 	Ready     hypercall.Ready
 	ReadyPort int
+
+	// ServicePort is the TCP port of the machine's 127.0.0.1 where the program finds
+	// the host: Accept takes its connections. 0: none. It needs Messages.
+	ServicePort int
 
 	// CollectKVMStats reads the kernel's own statistics when the machine ends.
 	CollectKVMStats bool
@@ -108,14 +112,17 @@ type VM struct {
 	clock    clock
 	con      console
 	files    hostFiles
-	filesMu  sync.Mutex // held by calls, and to look a handle up beside them
-	block    *blocks    // nil without disks and shares, and in trap mode
-	net      *network   // nil without NICs, and in trap mode
-	cables   cables     // of the NICs in trap mode
-	messages *messages  // nil where the program gets none
+	filesMu  sync.Mutex      // held by calls, and to look a handle up beside them
+	block    *blocks         // nil without disks and shares, and in trap mode
+	net      *network        // nil without NICs, and in trap mode
+	cables   cables          // of the NICs in trap mode
+	messages *messages       // nil where the program gets none
+	streams  *streams        // likewise
+	moment   hypercall.Ready // at which the guest has last called suspend
 	stats    counters
 
 	kick    kicker
+	done    atomic.Bool // the loop ends when the guest is idle
 	ran     atomic.Bool // Run was called
 	entered atomic.Bool // the loop is under way
 	ended   bool        // it will not go on
@@ -297,7 +304,9 @@ func (vm *VM) enter(ctx context.Context) (Exit, error) {
 		vm.net.begin()
 	}
 	exit, err := vm.cpu.loop()
-	vm.ended = err != errResponded
+	if vm.ended = err != errResponded && err != errIdle; vm.ended {
+		vm.streams.end()
+	}
 	if errors.Is(err, errStopped) {
 		err = context.Cause(ctx)
 	}
@@ -351,6 +360,7 @@ func (vm *VM) Close() error {
 	if vm.made != nil {
 		_ = vm.made() // New has reported the error
 	}
+	vm.streams.end()
 	var all *multierror.Error
 	all = multierror.Append(all, vm.kick.close()) // from here on Signal does nothing
 	all = multierror.Append(all, vm.net.close())

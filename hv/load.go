@@ -17,7 +17,7 @@ func offered(mode hypercall.Mode) hypercall.Feature {
 	if mode == hypercall.ModeTrap {
 		return all
 	}
-	return all | hypercall.FeatureSuspend | hypercall.FeatureBlock | hypercall.FeatureNet | hypercall.FeatureMessage
+	return all | hypercall.FeatureSuspend | hypercall.FeatureBlock | hypercall.FeatureNet | hypercall.FeatureMessage | hypercall.FeatureStream
 }
 
 // openImage parses an image and checks that this host can run it.

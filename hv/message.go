@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/pvrun/pvrun/hypercall"
@@ -32,21 +31,26 @@ type messages struct {
 	frame frame
 	queue *hypercall.MessageQueue
 	prod  uint32
-	last  uint64 // ID of the youngest
+	taken uint32 // of them, as far as the guest has told
 	slots [hypercall.MessageSlots]messageSlot
 }
 
 // messageSlot is the host's account of one place in the queue.
 type messageSlot struct {
-	id    uint64 // 0: nothing is under way
-	pages int    // that are mapped for its data
+	id     uint64 // of an invocation that is under way; 0: none
+	stream bool   // the message is about a stream
+	pages  int    // that are mapped for an invocation's data
 
 	answered bool
 	response Response
 }
 
-// keptPages is how much memory of a message's data stays with its place.
-const keptPages = 16
+// keptPages is how much memory of a message's data stays with its place, and keptStreams
+// how many places have memory for streams from the start.
+const (
+	keptPages   = 16
+	keptStreams = 8
+)
 
 func messageGVA(slot int) uint64 {
 	return uint64(hypercall.MessageDataGVA) + uint64(slot)*hypercall.MessageStride
@@ -66,10 +70,16 @@ func (vm *VM) loadMessages() error {
 	if _, err := vm.reserve(hypercall.MessageDataGVA, keptPages, pteNX); err != nil {
 		return err
 	}
+	if _, err := vm.reserve(hypercall.GVA(streamDataGVA), keptStreams*streamChunk/pageSize, pteNX); err != nil {
+		return err
+	}
 	vm.messages = &messages{vm: vm, frame: first, queue: vm.mem.messageQueue(first)}
+	vm.streams = newStreams(vm)
 	vm.start.info.Messages = hypercall.MessageGVA
 	return nil
 }
+
+var errLong = fmt.Errorf("a message has %d bytes at the most", hypercall.MaxMessage)
 
 var errQueueFull = errors.New("the program has not answered earlier messages yet")
 
@@ -77,41 +87,34 @@ var errQueueFull = errors.New("the program has not answered earlier messages yet
 func (m *messages) put(data []byte, deadline int64) (*messageSlot, error) {
 	n := int(m.prod % hypercall.MessageSlots)
 	s := &m.slots[n]
-	switch {
-	case len(data) > hypercall.MaxMessage:
-		return nil, fmt.Errorf("a message of %d bytes; %d are the most", len(data), hypercall.MaxMessage)
-	case s.id != 0:
+	if len(data) > hypercall.MaxMessage {
+		return nil, errLong
+	}
+	if m.look(); !m.free() {
 		return nil, errQueueFull
 	}
-	if err := m.fill(n, data); err != nil {
+	// Before they are filled: where memory ends half way trim finds the others.
+	s.pages = max(s.pages, (len(data)+pageSize-1)>>pageShift)
+	if err := m.fillAt(messageGVA(n), data); err != nil {
 		return nil, err
 	}
-	m.last++
-	*s = messageSlot{id: m.last, pages: s.pages}
-	m.queue.Messages[n] = hypercall.Message{
+	*s = messageSlot{id: m.vm.streams.messageID(), pages: s.pages}
+	m.publish(hypercall.Message{
 		ID: s.id, Deadline: deadline,
 		Data: hypercall.Extent{Addr: hypercall.GVA(messageGVA(n)), Len: uint64(len(data))},
-	}
-	m.prod++
-	atomic.StoreUint32(&m.queue.Prod, m.prod)
+	}, false)
 	m.vm.kick.raised.Or(1 << hypercall.EventMessage)
 	return s, nil
 }
 
-// fill copies a message into the pages of its place, which grow as they have to.
-func (m *messages) fill(slot int, data []byte) error {
-	t, s := m.vm.tables, &m.slots[slot]
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for a := messageGVA(slot); len(data) > 0; a += pageSize {
-		e := t.slot(a, true)
-		if e == nil || e.load() == 0 && !t.fill(e, ptePresent|pteUser|pteUsed|pteNX) {
-			return fmt.Errorf("%w: the message does not fit into what is free of its %d MiB", ErrMemory, m.vm.cfg.Memory>>20)
+// find is the place of an invocation that is under way, or nil.
+func (m *messages) find(id uint64) (slot int, s *messageSlot) {
+	for i := range m.slots {
+		if m.slots[i].id == id && id != 0 {
+			return i, &m.slots[i]
 		}
-		s.pages = max(s.pages, int(a-messageGVA(slot))>>pageShift+1)
-		data = data[copy(t.mem.page(e.load().frame()), data):]
 	}
-	return nil
+	return 0, nil
 }
 
 // trim gives back what a long message has taken.
@@ -123,7 +126,9 @@ func (m *messages) trim(slot int) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for ; s.pages > keptPages; s.pages-- {
-		t.clear(t.slot(messageGVA(slot)+uint64(s.pages-1)*pageSize, false))
+		if e := t.slot(messageGVA(slot)+uint64(s.pages-1)*pageSize, false); e != nil {
+			t.clear(e)
+		}
 	}
 	return t.invalidate()
 }
@@ -134,9 +139,8 @@ func (m *messages) respond(a callArgs) hypercall.Status {
 		return hypercall.ENOSYS
 	}
 	id, status, at, n := a[0], a[1], a[2], a[3]
-	slot := int((id - 1) % hypercall.MessageSlots)
-	s := &m.slots[slot]
-	if id == 0 || s.id != id || n > hypercall.MaxMessage || status > hypercall.MessageFailed {
+	slot, s := m.find(id)
+	if s == nil || n > hypercall.MaxMessage || status > hypercall.MessageFailed {
 		return hypercall.EINVAL
 	}
 	data := make([]byte, n)
@@ -155,7 +159,9 @@ var errResponded = errors.New("responded")
 
 // Invoke hands the program a message and lets the machine run, on the calling
 // goroutine, until the program has answered; then the machine stands still until the
-// next. One Invoke or Run may be under way. The error is ctx's cause, an *EndedError
+// next. One Run, RunUntil or Invoke may be under way. To a program that listens on
+// Config.ReadyPort the message is what a client sends there, and the response what it gets
+// until the program ends the connection. The error is ctx's cause, an *EndedError
 // where the program has ended, or as of Run; the machine is of no more use then.
 func (vm *VM) Invoke(ctx context.Context, message []byte) (Response, error) {
 	if vm.messages == nil {
@@ -163,6 +169,12 @@ func (vm *VM) Invoke(ctx context.Context, message []byte) (Response, error) {
 	}
 	if vm.over() { // its memory may be gone
 		return Response{}, errNotAgain
+	}
+	switch {
+	case vm.moment == hypercall.ReadyConnect:
+		return Response{}, &HostError{"invoke", errConnects}
+	case vm.listens():
+		return vm.exchange(ctx, message)
 	}
 	slot, err := vm.messages.put(message, vm.deadline(ctx))
 	if err != nil {

@@ -51,6 +51,7 @@ func TestNetEvents(t *testing.T) {
 	raised("behind it", false)
 
 	k.state.Store(running)
+	g.vm.entered.Store(true)
 	a.awake.Store(true)
 	prodEvent(35*one + 1)
 	comes(1)

@@ -16,6 +16,9 @@ type pvGuest struct {
 }
 
 func (c *pvGuest) enter() error {
+	if c.vm.messages.bring() {
+		c.happened(1 << hypercall.EventMessage)
+	}
 	c.deliverEvents()
 	return nil
 }
@@ -136,7 +139,8 @@ func (c *pvGuest) happened(events uint32) {
 	}
 }
 
-// block waits for an event or the deadline, whichever is first.
+// block waits for an event or the deadline, whichever is first. It is errIdle when the
+// loop shall end where it would wait.
 func (c *pvGuest) block(deadline int64) error {
 	c.vm.clock.adjust()
 	c.vm.block.serveBlocked()
@@ -154,6 +158,9 @@ func (c *pvGuest) waitUntil(deadline int64) error {
 		now := c.vm.clock.now()
 		if atomic.LoadUint32(&c.info.Pending) != 0 || now >= deadline {
 			return nil
+		}
+		if c.vm.done.Load() {
+			return errIdle
 		}
 		left := min(deadline-now, maxWait)
 		if left >= adjustEvery {

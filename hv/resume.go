@@ -51,7 +51,7 @@ func (vm *VM) findPages() {
 	vm.shared, vm.start.frame = vm.mem.sharedInfo(p.shared), p.start
 	vm.vcpuPage = vm.mem.vcpuInfo(p.vcpu)
 	if vm.cfg.Messages {
-		vm.messages = &messages{vm: vm, frame: p.queue}
+		vm.messages, vm.streams = &messages{vm: vm, frame: p.queue}, newStreams(vm)
 	}
 }
 
@@ -69,8 +69,11 @@ func (vm *VM) resume() error {
 	vm.resetVCPU()
 	vm.clock.resume(vm.hw.TSC(), &vm.shared.Clock, r.Clock)
 	if m := vm.messages; m != nil {
-		*m = messages{vm: vm, frame: m.frame, queue: vm.mem.messageQueue(m.frame), prod: r.Prod, last: r.Last}
+		*m = messages{vm: vm, frame: m.frame, queue: vm.mem.messageQueue(m.frame), prod: r.Prod}
+		m.taken = m.prod - hypercall.MessageSlots // the least that can be
+		vm.streams.reset(r.Last)
 	}
+	vm.moment = r.Moment
 	return vm.newLife()
 }
 

@@ -33,13 +33,16 @@ func (vm *VM) Rewind() error {
 	vm.ended = true // unless all of it goes well
 	r := rewind{vm: vm, t: vm.tables, s: vm.from, keep: true}
 	if err := r.do(); err != nil {
+		vm.streams.end()
 		return &HostError{"rewind", err}
 	}
 	vm.kick.raised.Store(0)
 	vm.signals.Store(0)
 	vm.con.wants, vm.con.waiting = [3]bool{}, 0
 	err := vm.resume()
-	vm.ended = err != nil
+	if vm.ended = err != nil; vm.ended {
+		vm.streams.end()
+	}
 	return err
 }
 

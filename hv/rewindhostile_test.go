@@ -23,7 +23,7 @@ func hostile(t *testing.T, memory int64, before, life func(c *asm.Code)) *Snapsh
 	if before != nil {
 		before(c)
 	}
-	c.Hypercall(hypercall.CallSuspend)
+	c.Hypercall(hypercall.CallSuspend, 0)
 	life(c)
 	vm, err := New(Config{Image: asm.Image{Code: c}.Write(t), Memory: memory, Messages: true})
 	if err != nil {
@@ -83,7 +83,7 @@ func TestRewindAnyCalls(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		need.KVM(t)
 		need.Count(1)
-		first, err := New(Config{Image: asm.Image{Code: new(asm.Code).Hypercall(hypercall.CallSuspend)}.Write(t), Memory: 4 << 20, Messages: true})
+		first, err := New(Config{Image: asm.Image{Code: new(asm.Code).Hypercall(hypercall.CallSuspend, 0)}.Write(t), Memory: 4 << 20, Messages: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -40,7 +40,10 @@ type rest struct {
 	Upcall   hypercall.UpcallArgs
 	Clock    int64 // the guest's monotonic clock, ns
 	Messages bool
-	Ready    hypercall.Ready // moments at one of which it came to rest
+	Ready    hypercall.Ready // moments at one of which it was to come to rest
+	Moment   hypercall.Ready // the one at which it did
+	Port     int             // of ReadyListen
+	Service  int             // port where the program finds the host; 0: none
 	Prod     uint32          // of the message queue
 	Last     uint64          // message ID
 	Extents  []extent
@@ -64,7 +67,10 @@ type SnapshotInfo struct {
 	Hostname string
 	Messages bool // the program gets messages
 
-	Ready hypercall.Ready // as Boot was told
+	Ready       hypercall.Ready // as Boot was told
+	Moment      hypercall.Ready // the one of them that the program has reached
+	ReadyPort   int             // as Boot was told
+	ServicePort int             // likewise
 }
 
 // Info tells of the machine.
@@ -73,7 +79,7 @@ func (s *Snapshot) Info() SnapshotInfo {
 	return SnapshotInfo{
 		Memory: r.Memory, Stored: int64(s.stored) << pageShift,
 		Args: slices.Clone(r.Args), Env: slices.Clone(r.Env), Hostname: r.Hostname, Messages: r.Messages,
-		Ready: r.Ready,
+		Ready: r.Ready, Moment: r.Moment, ReadyPort: r.Port, ServicePort: r.Service,
 	}
 }
 
@@ -144,10 +150,10 @@ func (vm *VM) rest() rest {
 		Memory: vm.cfg.Memory, Root: vm.tables.root, Regs: *vm.hw.Regs(), FS: fs, GS: gs,
 		Upcall: vm.cpu.guest.(*pvGuest).upcall, Clock: vm.clock.now(),
 		Args: vm.cfg.Args, Env: vm.cfg.Env, Hostname: orDefault(vm.cfg.Hostname, defaultHostname),
-		Ready: vm.cfg.Ready,
+		Ready: vm.cfg.Ready, Moment: vm.moment, Port: vm.cfg.ReadyPort, Service: vm.cfg.ServicePort,
 	}
 	if m := vm.messages; m != nil {
-		r.Messages, r.Prod, r.Last = true, m.prod, m.last
+		r.Messages, r.Prod, r.Last = true, m.prod, vm.streams.lastID()
 	}
 	return r
 }
@@ -330,6 +336,7 @@ func (s *Snapshot) New(c Clone) (*VM, error) {
 		Mode: hypercall.ModePV, Memory: r.Memory, Args: r.Args, Env: r.Env, Hostname: orDefault(c.Hostname, r.Hostname),
 		Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr,
 		Messages: r.Messages, CollectKVMStats: c.CollectKVMStats,
+		Ready: r.Ready, ReadyPort: r.Port, ServicePort: r.Service,
 	}}
 	if err := vm.restore(); err != nil {
 		return nil, errors.Join(err, vm.Close())

@@ -35,7 +35,7 @@ type snapshotHeader struct {
 }
 
 const (
-	snapshotFormat = 1
+	snapshotFormat = 2
 	// maxSnapshotText bounds the description, in bytes: arguments and environment are
 	// most of it.
 	maxSnapshotText = 8 << 20
@@ -328,6 +328,10 @@ func (r *rest) check(pages int64) error {
 		return errors.New("pages without a place")
 	case int64(r.Root) >= r.Memory>>pageShift:
 		return fmt.Errorf("root %#x", r.Root)
+	case r.Moment&(r.Moment-1) != 0 || r.Moment&^r.Ready != 0:
+		return fmt.Errorf("at rest at %#x of the moments %#x", r.Moment, r.Ready)
+	case !isPort(r.Port) || !isPort(r.Service):
+		return fmt.Errorf("ports %d and %d", r.Port, r.Service)
 	case r.Clock < 0 || r.Clock > maxClock:
 		return fmt.Errorf("clock %d", r.Clock)
 	case !canonical(r.Regs.RIP) || !canonical(r.FS) || !canonical(r.GS):
@@ -340,6 +344,9 @@ func (r *rest) check(pages int64) error {
 	}
 	return nil
 }
+
+// isPort says whether n is a TCP port, or 0 for none.
+func isPort(n int) bool { return n >= 0 && n <= 0xffff }
 
 // maxClock is 100 years in ns.
 const maxClock = 100 * 366 * 24 * 3600 * 1_000_000_000

@@ -131,7 +131,7 @@ func TestSnapshotFromElsewhere(t *testing.T) {
 		change func(*snapshotHeader)
 		says   string
 	}{
-		{func(h *snapshotHeader) { h.Format = 9 }, "format 9, this pvrun reads format 1"},
+		{func(h *snapshotHeader) { h.Format = 9 }, "format 9, this pvrun reads format 2"},
 		{func(h *snapshotHeader) { h.ABI = 77 }, "ABI version 77, this pvrun speaks version"},
 		{func(h *snapshotHeader) { h.Mode = uint32(hypercall.ModeTrap) }, "mode trap, this pvrun resumes pv"},
 		{func(h *snapshotHeader) { h.CPU = [64]byte{'Z', '8', '0'} }, `the processor "Z80", this one is "`},
@@ -295,9 +295,14 @@ func live(t *testing.T, s *Snapshot) {
 	kvm.HypercallPage(vm.mem.run(s.seen.system, kvm.SystemPages)) // as a processor's are made
 	_ = vm.newLife()
 	if m := vm.messages; m != nil {
-		*m = messages{vm: vm, frame: m.frame, queue: vm.mem.messageQueue(m.frame), prod: s.state.Prod, last: s.state.Last}
+		*m = messages{vm: vm, frame: m.frame, queue: vm.mem.messageQueue(m.frame), prod: s.state.Prod}
+		vm.streams.reset(s.state.Last)
 		_, _ = m.put(make([]byte, 20*pageSize), 0)
 		m.respond(callArgs{s.state.Last + 1, 0, testData, 8})
+		if c, err := vm.streams.open(80); err == nil {
+			m.bring()
+			vm.streams.call(callArgs{c.id, uint64(hypercall.StreamEnd), testData, 8})
+		}
 	}
 	for i, a := range nasty {
 		for _, call := range []hypercall.Call{

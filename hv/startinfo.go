@@ -74,6 +74,7 @@ func (vm *VM) loadStartInfo() error {
 	}
 	if cfg.Mode != hypercall.ModeTrap {
 		s.info.Ready, s.info.ReadyPort = cfg.Ready, uint32(cfg.ReadyPort)
+		s.info.ServicePort = uint32(cfg.ServicePort)
 	}
 	vm.describeDisks()
 	vm.describeNICs()

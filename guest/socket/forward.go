@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"sync"
 
+	"github.com/pvrun/pvrun/guest/fs"
 	"github.com/pvrun/pvrun/hypercall"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
@@ -14,57 +14,69 @@ import (
 	"gvisor.dev/gvisor/pkg/waiter"
 )
 
-// A program that serves a port gets its messages there: each is what one connection
-// brings, and what comes back until that ends is the response. There is no network in
-// between but the loopback interface.
+// The host has connections with ports of the program's, and the program with one of the
+// host's. Inside the machine each is one of TCP over the loopback interface, outside it is
+// a stream; here are the goroutines in between.
 
-// forwarding begins when the program waits for connections.
-var forwarding sync.Once
+// hostStream is a *sys.Stream. A test has its own.
+type hostStream interface {
+	Take() (b []byte, end bool)
+	Given(n int)
+	Send(b []byte, end bool) (int, fs.Errno)
+	Reset()
+	Arrived() <-chan struct{}
+	Room() <-chan struct{}
+	Over() <-chan struct{}
+}
 
-// forward sends a message to the program's own port, and takes bytes until the program
-// ends the connection. It keeps its own side open: a server may take the end of what a
-// client sends for a client that has left.
-func (n *network) forward(port uint16, message []byte) (response []byte, failed bool) {
+// forward connects a stream with the program's own port, and carries bytes both ways until
+// both have ended.
+func (n *network) forward(s hostStream, port uint16) {
 	c, err := n.call(tcpip.FullAddress{Addr: tcpip.AddrFrom4([4]byte{127, 0, 0, 1}), Port: port})
 	if err != nil {
 		c, err = n.call(tcpip.FullAddress{Addr: tcpip.AddrFrom16([16]byte{15: 1}), Port: port})
 	}
-	if err == nil {
-		defer c.ep.Close()
-		go c.send(message)
-		response, err = c.receive(hypercall.MaxMessage)
-	}
 	if err != nil {
-		return []byte("port of the program: " + err.Error()), true
+		s.Reset()
+		return
 	}
-	return response, false
+	c.carry(s)
 }
 
 // conversation is a connection that goroutines of the guest's wait for: one that sends
 // and one that receives.
 type conversation struct {
 	ep                 tcpip.Endpoint
-	queue              waiter.Queue
 	writable, readable chan struct{}
 }
 
+func newConversation(ep tcpip.Endpoint, q *waiter.Queue) *conversation {
+	return &conversation{ep: ep, writable: watch(q, waiter.WritableEvents), readable: watch(q, waiter.ReadableEvents)}
+}
+
+func watch(q *waiter.Queue, events waiter.EventMask) chan struct{} {
+	entry, told := waiter.NewChannelEntry(events | waiter.EventErr | waiter.EventHUp)
+	q.EventRegister(&entry)
+	return told
+}
+
 func (n *network) call(to tcpip.FullAddress) (*conversation, error) {
-	c := &conversation{}
 	family := ipv4.ProtocolNumber
 	if to.Addr.Len() == 16 {
 		family = ipv6.ProtocolNumber
 	}
-	var err tcpip.Error
-	if c.ep, err = n.stack.NewEndpoint(tcp.ProtocolNumber, family, &c.queue); err != nil {
+	q := new(waiter.Queue)
+	ep, err := n.stack.NewEndpoint(tcp.ProtocolNumber, family, q)
+	if err != nil {
 		return nil, errors.New(err.String())
 	}
-	c.writable, c.readable = c.watch(waiter.WritableEvents), c.watch(waiter.ReadableEvents)
-	if err = c.ep.Connect(to); isStarted(err) {
+	c := newConversation(ep, q)
+	if err = ep.Connect(to); isStarted(err) {
 		<-c.writable
-		err = c.ep.LastError()
+		err = ep.LastError()
 	}
 	if err != nil {
-		c.ep.Close()
+		ep.Close()
 		return nil, errors.New(err.String())
 	}
 	return c, nil
@@ -75,48 +87,129 @@ func isStarted(err tcpip.Error) bool {
 	return ok
 }
 
-func (c *conversation) watch(events waiter.EventMask) chan struct{} {
-	entry, told := waiter.NewChannelEntry(events | waiter.EventErr | waiter.EventHUp)
-	c.queue.EventRegister(&entry)
-	return told
+// carry carries bytes both ways until both have ended or one has reset. What is reset on
+// one side is on the other.
+func (c *conversation) carry(s hostStream) {
+	fed := make(chan bool, 1)
+	go func() { fed <- c.feed(s) }()
+	if c.fetch(s) && <-fed {
+		c.ep.Close()
+		return
+	}
+	s.Reset()
+	c.ep.Abort()
 }
 
-// send ends when all is sent, or the program has heard enough. What it then says, or
-// does not, receive finds.
-func (c *conversation) send(message []byte) {
-	for r := bytes.NewReader(message); r.Len() > 0; {
-		switch _, err := c.ep.Write(r, tcpip.WriteOptions{}); err.(type) {
-		case nil:
-		case *tcpip.ErrWouldBlock:
-			<-c.writable
+// feed gives the program what the host sends, to its end. It is false when the stream or
+// the connection is over before.
+func (c *conversation) feed(s hostStream) bool {
+	for {
+		b, end := s.Take()
+		switch {
+		case len(b) > 0:
+			if !c.write(s, b) {
+				s.Reset() // fetch may wait for the program
+				return false
+			}
+			s.Given(len(b))
+		case end:
+			return c.ep.Shutdown(tcpip.ShutdownWrite) == nil
 		default:
-			return
+			select {
+			case <-s.Arrived():
+			case <-s.Over():
+				return false
+			}
 		}
 	}
 }
 
-// errTooLong is a response that is not one message.
-var errTooLong = errors.New("the response is longer than 6 MiB")
-
-func (c *conversation) receive(most int) ([]byte, error) {
-	var b bytes.Buffer
-	for {
-		switch _, err := c.ep.Read(&b, tcpip.ReadOptions{}); err.(type) {
+func (c *conversation) write(s hostStream, b []byte) bool {
+	for r := bytes.NewReader(b); r.Len() > 0; {
+		switch _, err := c.ep.Write(r, tcpip.WriteOptions{}); err.(type) {
 		case nil:
 		case *tcpip.ErrWouldBlock:
-			<-c.readable
-		case *tcpip.ErrClosedForReceive:
-			return b.Bytes(), nil
-		case *tcpip.ErrConnectionReset:
-			if b.Len() > 0 {
-				return b.Bytes(), nil
+			select {
+			case <-c.writable:
+			case <-s.Over():
+				return false
 			}
-			return nil, io.ErrUnexpectedEOF
 		default:
-			return nil, errors.New(err.String())
+			return false
 		}
-		if b.Len() > most {
-			return nil, errTooLong
+	}
+	return true
+}
+
+// gather takes bytes up to its capacity's worth.
+type gather struct {
+	b    []byte
+	most int
+}
+
+func (g *gather) Write(b []byte) (int, error) {
+	n := min(len(b), g.most-len(g.b))
+	g.b = append(g.b, b[:n]...)
+	if n < len(b) {
+		return n, io.ErrShortWrite
+	}
+	return n, nil
+}
+
+// fetch gives the host what the program sends, to its end. It is false when the stream or
+// the connection is over before.
+func (c *conversation) fetch(s hostStream) bool {
+	g := gather{most: hypercall.MaxStreamSend}
+	for {
+		switch _, err := c.ep.Read(&g, tcpip.ReadOptions{}); err.(type) {
+		case nil:
+			if len(g.b) < g.most {
+				continue // there may be more, or the end
+			}
+			if !send(s, g.b, false) {
+				return false
+			}
+		case *tcpip.ErrWouldBlock:
+			if len(g.b) > 0 && !send(s, g.b, false) {
+				return false
+			}
+			if len(g.b) > 0 {
+				break
+			}
+			select {
+			case <-c.readable:
+			case <-s.Over():
+				return false
+			}
+		case *tcpip.ErrClosedForReceive:
+			return send(s, g.b, true)
+		default:
+			if len(g.b) > 0 { // what came before a reset
+				send(s, g.b, false)
+			}
+			return false
+		}
+		g.b = g.b[:0]
+	}
+}
+
+// send is false when the host takes no more.
+func send(s hostStream, b []byte, end bool) bool {
+	for {
+		n, e := s.Send(b, end)
+		switch {
+		case e == 0 && n == len(b):
+			return true
+		case e == 0:
+			b = b[n:]
+		case e == fs.EAGAIN:
+			select {
+			case <-s.Room():
+			case <-s.Over():
+				return false
+			}
+		default:
+			return false
 		}
 	}
 }

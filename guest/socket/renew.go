@@ -46,7 +46,6 @@ var atAccept = func(s *inet) {
 		return
 	}
 	if a, err := s.ep.GetLocalAddress(); err == nil && a.Port == port {
-		forwarding.Do(func() { sys.AnswerMessages(func(b []byte) ([]byte, bool) { return s.net.forward(port, b) }) })
 		sys.RestAt(hypercall.ReadyListen)
 	}
 }

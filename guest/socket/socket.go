@@ -13,6 +13,7 @@ func init() {
 	sys.SocketPair = openPair
 	sys.Resolving = resolving
 	sys.Renew = renewMade
+	sys.OpenStream = func(s *sys.Stream, port uint16) { go theNetwork().forward(s, port) }
 }
 
 // Address families (Linux, include/linux/socket.h).

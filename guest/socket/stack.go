@@ -37,6 +37,9 @@ var theNetwork = sync.OnceValue(func() *network {
 	if made.Store(n); sys.Rests() != rests {
 		n.renew()
 	}
+	if port := sys.ServicePort(); port != 0 {
+		n.serve(port)
+	}
 	n.awaitLeases(firstLease)
 	return n
 })

@@ -28,6 +28,7 @@ func files() *fs.FS {
 	if theFiles.Load() == nil {
 		theFiles.Store(fs.New(host()))
 		hearRuntime()
+		hearStreams()
 	}
 	return theFiles.Load()
 }

@@ -1,6 +1,7 @@
 package sys
 
 import (
+	"sync"
 	"sync/atomic"
 	"unsafe"
 
@@ -9,75 +10,88 @@ import (
 	"github.com/pvrun/pvrun/hypercall"
 )
 
-// messageQueue is the host's queue of messages, for package fs.
+// messageQueue is the host's queue of messages. Whoever looks first takes all there are:
+// what is about streams they get at once, and invocations wait for package fs.
 type messageQueue struct {
-	shared  *hypercall.MessageQueue
+	shared *hypercall.MessageQueue
+	begun  atomic.Bool // there is watch
+	wanted atomic.Bool // somebody has found no invocation
+
+	mu      sync.Mutex
 	cons    uint32 // messages that were taken, ever
-	watched atomic.Bool
+	invoked []fs.Invocation
 }
 
 var _ = [1]struct{}{}[fs.MaxResponse-hypercall.MaxMessage]
 
-// messageSource is what the host asks this program; nil where it asks nothing, or its
-// listening socket.
-func messageSource() fs.Messages {
-	if q := theQueue(); q != nil && !forPort() {
-		return q
-	}
-	return nil
-}
-
-// forPort says whether messages are for the program's listening socket.
-func forPort() bool {
-	return guest.Info().Ready&(hypercall.ReadyListen|hypercall.ReadyMessage) == hypercall.ReadyListen
-}
-
-// theQueue is the machine's, nil for none. It has one reader.
-func theQueue() *messageQueue {
+// theQueue is the machine's, nil for none.
+var theQueue = sync.OnceValue(func() *messageQueue {
 	at := guest.Info().Messages
 	if at == 0 {
 		return nil
 	}
 	return &messageQueue{shared: (*hypercall.MessageQueue)(pointer(uintptr(at)))}
+})
+
+// messageSource is what the host asks this program; nil where it asks nothing.
+func messageSource() fs.Messages {
+	if q := theQueue(); q != nil {
+		return q
+	}
+	return nil
 }
 
-// AnswerMessages has answer called for each message, in a goroutine of its own, where the
-// messages are for the program's listening socket. It may be called once. What answer
-// gets is the host's after it has returned.
-func AnswerMessages(answer func(message []byte) (response []byte, failed bool)) {
-	q := theQueue()
-	if q == nil || !forPort() {
+// hearStreams has messages about streams heard, whatever the program does.
+func hearStreams() {
+	if q := theQueue(); q != nil && guest.Info().Features&hypercall.FeatureStream != 0 {
+		q.begin()
+	}
+}
+
+// take takes all messages there are; none, if there are more than there can be. The
+// caller holds mu.
+func (q *messageQueue) take() {
+	prod := atomic.LoadUint32(&q.shared.Prod)
+	n := prod - q.cons
+	if n == 0 || n > hypercall.MessageSlots {
 		return
 	}
-	go func() {
-		var w eventWaiter
-		for {
-			w.reset(guest.FDMessage)
-			for m, ok := q.Next(); ok; m, ok = q.Next() {
-				go func() {
-					response, failed := answer(m.Data)
-					q.Respond(m.ID, failed, response)
-				}()
-			}
-			w.wait()
+	for ; q.cons != prod; q.cons++ {
+		m := &q.shared.Messages[q.cons%hypercall.MessageSlots]
+		data := guest.Bytes(hypercall.Extent{Addr: m.Data.Addr, Len: min(m.Data.Len, hypercall.MaxMessage)})
+		if m.Kind == hypercall.MessageInvoke {
+			q.invoked = append(q.invoked, fs.Invocation{ID: m.ID, Data: data, Deadline: m.Deadline})
+		} else {
+			streamMessage(m, data)
 		}
-	}()
+	}
+	atomic.StoreUint32(&guest.Shared().MessagesTaken, q.cons)
+	if n == hypercall.MessageSlots {
+		callStream(0, hypercall.StreamRoom, nil, 0)
+	}
 }
 
-// Pending is false, too, for more messages than there can be.
+// Pending is whether there is an invocation.
 func (q *messageQueue) Pending() bool {
-	n := atomic.LoadUint32(&q.shared.Prod) - q.cons
-	return n > 0 && n <= hypercall.MessageSlots
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.take()
+	return len(q.invoked) > 0
 }
 
 func (q *messageQueue) Next() (fs.Invocation, bool) {
-	if !q.Pending() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.take()
+	if len(q.invoked) == 0 {
 		return fs.Invocation{}, false
 	}
-	m := &q.shared.Messages[q.cons%hypercall.MessageSlots]
-	q.cons++
-	data := hypercall.Extent{Addr: m.Data.Addr, Len: min(m.Data.Len, hypercall.MaxMessage)}
-	return fs.Invocation{ID: m.ID, Data: guest.Bytes(data), Deadline: m.Deadline}, true
+	v := q.invoked[0]
+	q.invoked[0] = fs.Invocation{}
+	if q.invoked = q.invoked[1:]; len(q.invoked) == 0 {
+		q.invoked = nil
+	}
+	return v, true
 }
 
 // Respond ends a message. It cannot fail for one that was taken and not answered yet.
@@ -89,24 +103,34 @@ func (q *messageQueue) Respond(id uint64, failed bool, b []byte) {
 	guest.Call(hypercall.CallRespond, uintptr(id), status, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
 }
 
-// Watch begins to tell package fs of messages.
+// Watch begins to tell package fs of messages. That somebody wants one, and there has
+// been none, is a moment at which the program is ready.
 func (q *messageQueue) Watch() {
-	if !q.watched.Swap(true) {
+	if !q.wanted.Swap(true) {
+		go func() {
+			RestAt(hypercall.ReadyMessage)
+			q.begin()
+		}()
+	}
+}
+
+func (q *messageQueue) begin() {
+	if !q.begun.Swap(true) {
 		go q.watch()
 	}
 }
 
-// watch tells of messages, for ever. The poll descriptor is reset before each look, so
-// that what comes later is told. That somebody wants a message, and there has been
-// none, is a moment at which the program is ready.
+// watch takes messages and tells of invocations, for ever. The poll descriptor is reset
+// before each look, so that what comes later is told.
 func (q *messageQueue) watch() {
-	RestAt(hypercall.ReadyMessage)
 	var w eventWaiter
 	for told := uint32(0); ; {
 		w.reset(guest.FDMessage)
 		if prod := atomic.LoadUint32(&q.shared.Prod); prod != told {
 			told = prod
-			files().MessagesChanged()
+			if q.Pending() {
+				files().MessagesChanged()
+			}
 			continue
 		}
 		w.wait()

@@ -34,8 +34,12 @@ func RestAt(moment hypercall.Ready) {
 	if si.Ready&moment == 0 || si.Features&hypercall.FeatureSuspend == 0 || !rested.CompareAndSwap(false, true) {
 		return
 	}
+	guest.RestFor(moment)
 	comeToRest()
 }
+
+// ServicePort is the TCP port of 127.0.0.1 where programs find the host; 0: none.
+func ServicePort() uint16 { return uint16(guest.Info().ServicePort) }
 
 // ReadyPort is the TCP port of the moment ReadyListen.
 func ReadyPort() uint16 { return uint16(guest.Info().ReadyPort) }
