@@ -93,4 +93,3 @@ func TestDial(t *testing.T) {
 		}
 	}
 }
-

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"runtime"
 
 	"github.com/pvrun/pvrun/guest/fs"
 	"github.com/pvrun/pvrun/hypercall"
@@ -161,36 +162,54 @@ func (g *gather) Write(b []byte) (int, error) {
 func (c *conversation) fetch(s hostStream) bool {
 	g := gather{most: hypercall.MaxStreamSend}
 	for {
-		switch _, err := c.ep.Read(&g, tcpip.ReadOptions{}); err.(type) {
-		case nil:
-			if len(g.b) < g.most {
-				continue // there may be more, or the end
-			}
-			if !send(s, g.b, false) {
-				return false
-			}
-		case *tcpip.ErrWouldBlock:
-			if len(g.b) > 0 && !send(s, g.b, false) {
-				return false
-			}
-			if len(g.b) > 0 {
-				break
-			}
+		state := c.collect(&g)
+		if state == readBlocked && len(g.b) > 0 {
+			// Most programs end a connection right after what they have sent last:
+			// to hear of both at once saves a call.
+			runtime.Gosched()
+			state = c.collect(&g)
+		}
+		if (len(g.b) > 0 || state == readEnded) && !send(s, g.b, state == readEnded) {
+			return false
+		}
+		switch {
+		case state == readEnded:
+			return true
+		case state == readFailed:
+			return false
+		case state == readBlocked && len(g.b) == 0:
 			select {
 			case <-c.readable:
 			case <-s.Over():
 				return false
 			}
-		case *tcpip.ErrClosedForReceive:
-			return send(s, g.b, true)
-		default:
-			if len(g.b) > 0 { // what came before a reset
-				send(s, g.b, false)
-			}
-			return false
 		}
 		g.b = g.b[:0]
 	}
+}
+
+// What comes after the bytes that collect has read.
+const (
+	readBlocked = iota // maybe more
+	readMore
+	readEnded
+	readFailed // the connection was reset
+)
+
+// collect reads what there is, or as much as fits.
+func (c *conversation) collect(g *gather) (state int) {
+	for len(g.b) < g.most {
+		switch _, err := c.ep.Read(g, tcpip.ReadOptions{}); err.(type) {
+		case nil:
+		case *tcpip.ErrWouldBlock:
+			return readBlocked
+		case *tcpip.ErrClosedForReceive:
+			return readEnded
+		default:
+			return readFailed
+		}
+	}
+	return readMore
 }
 
 // send is false when the host takes no more.
