@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/pvrun/pvrun/hv/engine"
 	"github.com/pvrun/pvrun/hypercall"
 	"github.com/pvrun/pvrun/internal/need"
 	"golang.org/x/sys/unix"
@@ -32,7 +33,7 @@ func newMachine(t *testing.T, code []byte) *VCPU {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Munmap(mem) })
-	gpa := func(page int) uint64 { return uint64(MemoryBase) + uint64(page)*hypercall.PageSize }
+	gpa := func(page int) uint64 { return uint64(engine.MemoryBase) + uint64(page)*hypercall.PageSize }
 	const present, write, user, used = 1, 2, 4, 0x60
 	put := func(table, i, page int, bits uint64) {
 		binary.LittleEndian.PutUint64(mem[table*hypercall.PageSize+8*i:], gpa(page)|bits|present|write)
@@ -55,10 +56,11 @@ func newMachine(t *testing.T, code []byte) *VCPU {
 	}
 	t.Cleanup(func() { vm.Close() })
 	system := mem[systemPage*hypercall.PageSize:][:SystemPages*hypercall.PageSize]
-	v, err := vm.NewVCPU(0, Boot{Root: hypercall.GPA(gpa(0)), System: system, HostTSC: func() uint64 { return 0 }})
+	cpu, err := vm.NewVCPU(0, engine.Boot{Root: hypercall.GPA(gpa(0)), System: system, HostTSC: func() uint64 { return 0 }})
 	if err != nil {
 		t.Fatal(err)
 	}
+	v := cpu.(*VCPU)
 	t.Cleanup(func() { v.Close() })
 	v.Regs().RIP, v.Regs().RSP = codeGVA, stackGVA
 	v.RegsChanged()
