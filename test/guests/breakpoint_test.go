@@ -14,12 +14,15 @@ import (
 // and POPFQ, which are one byte long and INT3 in the text. Each takes place once: the
 // stack stays where it is, and what one pushes the other pops.
 func TestTrapInterruptedFlags(t *testing.T) {
+	const times = 1000
 	b := withAPIC()
-	b.code.Wrmsr(apicDivide, 0xb).Wrmsr(apicTimer, modePeriodic|0x40).Wrmsr(apicInitial, 200_000)
-	b.code.MovReg(asm.R12, asm.RSP).Sti()
-	b.result("times", 500, func(c *asm.Code) {
-		c.Until(500, func(c *asm.Code) { c.Raw(0x9c, 0x9d).Word(count0) }).Cli().Mov(asm.RAX, 500)
+	b.code.Wrmsr(apicDivide, 0xb).Wrmsr(apicTimer, 0x40).MovReg(asm.R12, asm.RSP).Sti()
+	b.code.Times(times, func(c *asm.Code) {
+		c.Wrmsr(apicInitial, 200_000).Until(times+1, func(c *asm.Code) {
+			c.Raw(0x9c, 0x9d).Word(count0).Raw(0x4c, 0x01, 0xe8) // pushfq; popfq; …; add rax, r13
+		})
 	})
+	b.word("interrupts", times, count0)
 	b.result("bytes that the stack has moved by", 0, func(c *asm.Code) {
 		c.MovReg(asm.RAX, asm.RSP).Raw(0x4c, 0x29, 0xe0) // sub rax, r12
 	})
