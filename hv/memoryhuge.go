@@ -22,7 +22,8 @@ func (m *memory) expect(n int64) {
 	_ = unix.Madvise(m.data[:min(n, int64(len(m.data)))], unix.MADV_HUGEPAGE)
 }
 
-// expectExtents is expect for a snapshot's frames: where half of a huge page is filled.
+// expectExtents is expect for a snapshot's frames: of a huge page that has a quarter
+// or more of them. Below that, pages of their own are there as fast, and take less.
 func (m *memory) expectExtents(list []extent) {
 	const pages = hugePage >> pageShift
 	filled := make(map[frame]int, len(list)) // by the huge page
@@ -32,7 +33,7 @@ func (m *memory) expectExtents(list []extent) {
 		}
 	}
 	for n, count := range filled {
-		if b := m.data[int64(n)*hugePage:]; count >= pages/2 && len(b) >= hugePage {
+		if b := m.data[int64(n)*hugePage:]; count >= pages/4 && len(b) >= hugePage {
 			_ = unix.Madvise(b[:hugePage], unix.MADV_HUGEPAGE)
 		}
 	}
