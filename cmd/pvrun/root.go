@@ -31,14 +31,17 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 	return exitCode(err)
 }
 
-// runDirectly does `pvrun run` with cobra's flags but without its command
-// tree, which would take as long to set up as a virtual machine. Whatever is
+// direct are the verbs that run a machine at once.
+var direct = map[string]func(streams) *cobra.Command{"run": newRun, "invoke": newInvoke}
+
+// runDirectly does `pvrun run` and `pvrun invoke` with cobra's flags but without its
+// command tree, which would take as long to set up as a virtual machine. Whatever is
 // not plainly to be run is left to execute, help and usage errors included.
 func runDirectly(ctx context.Context, s streams, args []string) (err error, done bool) {
-	if len(args) == 0 || args[0] != "run" {
+	if len(args) == 0 || direct[args[0]] == nil {
 		return nil, false
 	}
-	cmd := newRun(s)
+	cmd := direct[args[0]](s)
 	flags := cmd.Flags()
 	if flags.Parse(args[1:]) != nil || flags.NArg() == 0 {
 		return nil, false
