@@ -103,6 +103,9 @@ func Boot(ctx context.Context, cfg Config) (*Snapshot, error) {
 	if err := cfg.onlyKVM(); err != nil {
 		return nil, &HostError{"snapshot", err}
 	}
+	if err := fitsHost(cfg.Memory); err != nil {
+		return nil, &HostError{"snapshot", err}
+	}
 	vm, err := New(cfg)
 	if err != nil {
 		return nil, err

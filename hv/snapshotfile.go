@@ -208,6 +208,9 @@ func (s *Snapshot) read(f *os.File) error {
 	if err := s.state.check(int64(h.Pages)); err != nil {
 		return fmt.Errorf("%w (%v)", errDamaged, err)
 	}
+	if err := fitsHost(s.state.Memory); err != nil {
+		return err
+	}
 	take := s.copyPages
 	if s.once != nil {
 		take = s.readPages
@@ -290,7 +293,7 @@ func (h *snapshotHeader) check() error {
 	case h.Text > maxSnapshotText, h.Pages > MaxMemory>>pageShift:
 		return errDamaged
 	}
-	return nil
+	return fitsHost(int64(h.Pages) << pageShift)
 }
 
 // checkProcessor comes last: to know this one takes as long as to copy the pages.

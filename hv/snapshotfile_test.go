@@ -92,6 +92,30 @@ func TestSnapshotFile(t *testing.T) {
 	refused(t, append(bytes.Clone(b), 0))
 }
 
+// A small file cannot have the host keep accounts of more memory than it has.
+func TestSnapshotTooLarge(t *testing.T) {
+	if hostMemory() >= MaxMemory {
+		t.Skip("this host has as much as a machine may have")
+	}
+	claim := func(bytes int64) []byte {
+		return fileOf(t, newTestVM(t, 256), func(r *rest) { r.Memory = bytes })
+	}
+	if s, err := openBytes(t, claim(hostMemory())); err != nil {
+		t.Error(err)
+	} else {
+		s.Close()
+	}
+	if said := refused(t, claim(hostMemory()+pageSize)); !strings.Contains(said, "this host has") {
+		t.Error(said)
+	}
+	b := fakeSnapshot(t)
+	h := header(t, b)
+	h.Pages = uint64(hostMemory()>>pageShift) + 1 // each has a hash, which may be in a hole of a file
+	if said := refused(t, signed(h, b)); !strings.Contains(said, "this host has") {
+		t.Error(said)
+	}
+}
+
 // Any bit that is another is noticed.
 func TestSnapshotDamage(t *testing.T) {
 	b := fakeSnapshot(t)
