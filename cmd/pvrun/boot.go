@@ -69,7 +69,7 @@ func (b *bootFlags) boot(ctx context.Context, pkg, args []string) (snapshot, err
 	}
 	cfg.Args = append([]string{argv0(pkg)}, args...)
 	cfg.Hostname = b.network.name
-	cfg.Messages, cfg.Ready, cfg.ReadyPort = true, b.ready.moments, b.ready.port
+	cfg.Messages, cfg.Ready, cfg.ReadyPort, cfg.ServicePort = true, b.ready.moments, b.ready.port, b.ready.service
 	// What the program reads is not there yet, and what it says is not what is asked for.
 	cfg.Stdin, cfg.Stdout = nil, b.err
 	ctx, stop := b.limit(ctx)

@@ -185,7 +185,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"snapshot", "x", "-v", "a:/b"}, 125, `pvrun: unknown shorthand flag: 'v' in -v: a machine that snapshots are made of can have no folders, disks and networks, and is no bare PC (see 'pvrun snapshot --help')`},
 		{[]string{"snapshot", "x", "--net", "user"}, 125, `pvrun: unknown flag: --net: a machine that snapshots are made of can have no folders, disks and networks, and is no bare PC (see 'pvrun snapshot --help')`},
 		{[]string{"snapshot", "x", "--frob"}, 125, `pvrun: unknown flag: --frob (see 'pvrun snapshot --help')`},
-		{[]string{"snapshot", "x", "--ready", "soon"}, 125, `pvrun: invalid argument "soon" for "--ready" flag: "soon": must be message, listen:PORT or call, or several with commas (see 'pvrun snapshot --help')`},
+		{[]string{"snapshot", "x", "--ready", "soon"}, 125, `pvrun: invalid argument "soon" for "--ready" flag: "soon": must be message, listen:PORT, connect, connect:PORT or call, or several with commas (see 'pvrun snapshot --help')`},
 		{[]string{"snapshot", "x", "-e", "=x"}, 125, `pvrun: -e =x: must be NAME=VALUE or NAME (see 'pvrun snapshot --help')`},
 		{[]string{"snapshot", "x", "--timeout", "-1s"}, 125, `pvrun: --timeout -1s: must not be negative (see 'pvrun snapshot --help')`},
 		{[]string{"snapshot", "none.img"}, 127, `pvrun: snapshot none.img: no such file`},

@@ -65,7 +65,7 @@ func (r *runFlags) resume(ctx context.Context, path string, args []string) error
 	if err != nil {
 		return notThere(err)
 	}
-	if s.Info().Ready == hypercall.ReadyMessage {
+	if s.Info().Moment == hypercall.ReadyMessage {
 		fmt.Fprintln(r.err, "pvrun: the program waits for messages: 'pvrun invoke' sends them")
 	}
 	return r.start(ctx, func() (machine, error) {

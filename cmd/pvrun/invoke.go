@@ -213,5 +213,8 @@ func (v *invokeFlags) open(ctx context.Context, pkg, args []string) (snapshot, e
 	if !s.Info().Messages {
 		return nil, fmt.Errorf("%s: its program gets no messages", pkg[0])
 	}
+	if s.Info().Moment == hypercall.ReadyConnect {
+		return nil, fmt.Errorf("%s: its program gets no messages: it asks for work itself, at port %d of the host's", pkg[0], s.Info().ServicePort)
+	}
 	return s, nil
 }

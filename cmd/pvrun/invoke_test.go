@@ -163,6 +163,16 @@ func TestInvokeNoMessages(t *testing.T) {
 	}
 }
 
+func TestInvokeConnects(t *testing.T) {
+	s := &fakeSnapshot{info: hv.SnapshotInfo{Messages: true, Moment: hypercall.ReadyConnect, ServicePort: 9001}}
+	s.use(t)
+	file := snapshotFile(t)
+	want := "pvrun: " + file + ": its program gets no messages: it asks for work itself, at port 9001 of the host's\n"
+	if code, _, stderr := pvrunCommand(t, "invoke", file); code != 125 || stderr != want {
+		t.Errorf("exit code %d, %q", code, stderr)
+	}
+}
+
 // TestIsolation checks which machine gets a message.
 func TestIsolation(t *testing.T) {
 	for _, test := range []struct {

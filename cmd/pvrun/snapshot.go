@@ -52,9 +52,9 @@ func newSnapshot(s streams) *cobra.Command {
 	}
 	f := cmd.Flags()
 	n.addFlags(f, "give up when the program is not ready after `DURATION`; 0 is never")
-	f.Var(&n.ready, "ready", "the program is ready at the first of a `LIST` of moments: message, when it asks for its first message; listen:PORT, when it waits for a connection to that TCP port; call, when it calls function.Ready")
+	f.Var(&n.ready, "ready", "the program is ready at the first of a `LIST` of moments: message, when it asks for its first message; listen:PORT, when it waits for a connection to that TCP port; connect or connect:PORT, when it connects to 127.0.0.1:PORT, 9001 if none is given, where the host is to answer; call, when it calls function.Ready")
 	f.StringVarP(&n.output, "output", "o", "", "write the snapshot to `SNAP` (default: the program's name and .snap)")
-	cmd.RegisterFlagCompletionFunc("ready", cobra.FixedCompletions([]string{"message", "listen:", "call"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("ready", cobra.FixedCompletions([]string{"message", "listen:", "connect", "call"}, cobra.ShellCompDirectiveNoFileComp))
 	f.BoolVarP(&n.force, "force", "f", false, "replace a file that is there")
 	return cmd
 }

@@ -100,7 +100,7 @@ func TestSnapshotConfig(t *testing.T) {
 	s.use(t)
 	image, out := imageFile(t), filepath.Join(t.TempDir(), "x.snap")
 	code, stdout, stderr := pvrunCommand(t, "snapshot", "-m", "128m", "-w", "/tmp", "-e", "A=1", "--name", "web", "--rootfs", t.TempDir(),
-		"--ready", "call,listen:80", image, "-o", out, "--", "a", "--ready")
+		"--ready", "call,listen:80,connect:81", image, "-o", out, "--", "a", "--ready")
 	if code != 0 || stderr != "" || !strings.HasPrefix(stdout, out+": 1,234 pages, 4.8 MiB, ready after ") || strings.Count(stdout, "\n") != 1 {
 		t.Errorf("exit code %d, %q, %q", code, stdout, stderr)
 	}
@@ -111,8 +111,8 @@ func TestSnapshotConfig(t *testing.T) {
 	if c.Memory != 128<<20 || c.Dir != "/tmp" || c.Hostname != "web" || c.Env[2] != "A=1" || c.RootFS == nil {
 		t.Errorf("got %+v", c)
 	}
-	if !c.Messages || c.Ready != hypercall.ReadyCall|hypercall.ReadyListen || c.ReadyPort != 80 {
-		t.Errorf("ready: %v at %v, port %d", c.Messages, c.Ready, c.ReadyPort)
+	if !c.Messages || c.Ready != hypercall.ReadyCall|hypercall.ReadyListen|hypercall.ReadyConnect || c.ReadyPort != 80 || c.ServicePort != 81 {
+		t.Errorf("ready: %v at %v, ports %d and %d", c.Messages, c.Ready, c.ReadyPort, c.ServicePort)
 	}
 }
 
@@ -191,7 +191,7 @@ func TestRunSnapshot(t *testing.T) {
 }
 
 func TestRunSnapshotNote(t *testing.T) {
-	s := &fakeSnapshot{info: hv.SnapshotInfo{Ready: hypercall.ReadyMessage}}
+	s := &fakeSnapshot{info: hv.SnapshotInfo{Moment: hypercall.ReadyMessage}}
 	s.use(t)
 	if _, _, stderr := pvrunCommand(t, "run", snapshotFile(t)); !strings.Contains(stderr, "waits for messages: 'pvrun invoke'") {
 		t.Errorf("got %q", stderr)
