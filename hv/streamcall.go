@@ -11,6 +11,9 @@ func (t *streams) call(a callArgs) (result int64, leave bool) {
 	if t == nil {
 		return failed(hypercall.ENOSYS), false
 	}
+	if a[1] >= uint64(hypercall.StreamOpEnd) {
+		return failed(hypercall.EINVAL), false
+	}
 	op := hypercall.StreamOp(a[1])
 	t.mu.Lock()
 	defer t.mu.Unlock()

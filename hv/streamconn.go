@@ -73,7 +73,7 @@ func (s *conn) Read(b []byte) (int, error) {
 		switch {
 		case s.closed:
 			return 0, s.opError("read", net.ErrClosed)
-		case s.reading.over:
+		case s.reading.passed():
 			return 0, s.opError("read", os.ErrDeadlineExceeded)
 		case len(b) == 0:
 			return 0, nil
@@ -101,7 +101,7 @@ func (s *conn) Write(b []byte) (n int, err error) {
 		switch {
 		case s.closed:
 			return n, s.opError("write", net.ErrClosed)
-		case s.writing.over:
+		case s.writing.passed():
 			return n, s.opError("write", os.ErrDeadlineExceeded)
 		case s.err != nil:
 			return n, s.opError("write", s.err)
@@ -190,10 +190,13 @@ func (s *conn) setDeadlines(at time.Time, list ...*deadline) error {
 // waits.
 type deadline struct {
 	waiting *sync.Cond
+	at      time.Time // zero: never
 	timer   *time.Timer
-	times   int // that it was set
-	over    bool
+	times   int  // that it was set
+	over    bool // whatever clocks say: the timer has passed
 }
+
+func (d *deadline) passed() bool { return d.over || !d.at.IsZero() && time.Until(d.at) <= 0 }
 
 // set is for the time at, or none when that is zero.
 func (d *deadline) set(at time.Time) {
@@ -202,11 +205,10 @@ func (d *deadline) set(at time.Time) {
 		d.timer = nil
 	}
 	d.times++
-	left := time.Until(at)
-	d.over = !at.IsZero() && left <= 0
-	if !at.IsZero() && left > 0 {
+	d.at, d.over = at, false
+	if !at.IsZero() && !d.passed() {
 		now := d.times
-		d.timer = time.AfterFunc(left, func() { d.pass(now) })
+		d.timer = time.AfterFunc(time.Until(at), func() { d.pass(now) })
 	}
 	d.waiting.Broadcast()
 }
