@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pvrun/pvrun/hv/proc"
 	"github.com/pvrun/pvrun/hypercall"
 	"golang.org/x/sys/unix"
 )
@@ -17,13 +18,14 @@ import (
 // there was so far, all lives of one that was rewound together.
 type Stats struct {
 	Mode    string `json:"mode"`    // "pv" or "trap"
-	Engine  string `json:"engine"`  // "kvm"
-	Backend string `json:"backend"` // the kernel module behind /dev/kvm
+	Engine  string `json:"engine"`  // "kvm" or "proc"
+	Backend string `json:"backend"` // the kernel module behind /dev/kvm; with "proc", "seccomp"
 
 	Exits  ExitStats           `json:"exits"`
 	Block  BlockStats          `json:"block"`
 	Net    NetStats            `json:"net"`
-	KVM    map[string][]uint64 `json:"kvm,omitempty"` // the kernel's own, unaltered
+	KVM    map[string][]uint64 `json:"kvm,omitempty"`  // the kernel's own, unaltered
+	Proc   map[string][]uint64 `json:"proc,omitempty"` // the process engine's own
 	TimeNS TimeStats           `json:"time_ns"`
 	Memory MemoryStats         `json:"memory"`
 
@@ -164,7 +166,7 @@ func (vm *VM) Stats() Stats {
 		vm.stats.finish(vm, Exit{}, nil)
 	}
 	s := vm.stats.final
-	s.Mode, s.Engine, s.Backend = vm.cfg.Mode.String(), vm.engine.Name(), Backend()
+	s.Mode, s.Engine, s.Backend = vm.cfg.Mode.String(), vm.engine.Name(), vm.backend()
 	return s
 }
 
@@ -196,7 +198,11 @@ func (c *counters) finish(vm *VM, exit Exit, err error) {
 	}
 	s.Memory.Guest = vm.cfg.Memory
 	if vm.cfg.CollectKVMStats && vm.cpu.hw != nil {
-		s.KVM = vm.cpu.hw.KernelStats()
+		if vm.engine == proc.Engine {
+			s.Proc = vm.cpu.hw.KernelStats()
+		} else {
+			s.KVM = vm.cpu.hw.KernelStats()
+		}
 		s.Memory.GuestTouched, s.Memory.HostRSS = vm.boot.mem.touched(), hostRSS()
 	}
 }
@@ -219,6 +225,13 @@ func exitCode(exit Exit, err error) int {
 		return 128 + exit.Signal
 	}
 	return exit.Code
+}
+
+func (vm *VM) backend() string {
+	if vm.engine == proc.Engine {
+		return "seccomp"
+	}
+	return Backend()
 }
 
 // Backend names the kernel module behind /dev/kvm: kvm_intel, kvm_amd,

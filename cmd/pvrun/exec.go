@@ -64,6 +64,7 @@ func (x *execRun) addFlags(cmd *cobra.Command, writable string) {
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.Var(&x.mode, "mode", modeUsage)
+	f.Var(&x.engine, "engine", engineUsage)
 	f.VarP(&x.memory, "memory", "m", "`SIZE` of a machine's memory")
 	x.storage.addFlags(f, "")
 	x.network.addFlags(f, "", "none")
@@ -95,6 +96,9 @@ func (x *execRun) run(ctx context.Context, args []string) error {
 		Image: fmt.Sprintf("/proc/self/fd/%d", image.Fd()), Mode: hypercall.Mode(x.mode), Memory: int64(x.memory),
 		Args: append([]string{program}, out.args...), Env: p.env, Dir: p.dir,
 		Stdin: x.in, Stdout: x.out, Stderr: x.err,
+	}
+	if cfg.Engine, err = x.engine.choose(x.err); err != nil {
+		return err
 	}
 	if cfg.RootFS, err = build.PackFolders(p.folders); err != nil {
 		return err

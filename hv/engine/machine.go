@@ -121,8 +121,8 @@ type VCPU interface {
 	ControlRegisters() (cr0, cr4, efer, xcr0 uint64)
 	// TSC describes the time-stamp counter as it was when the vCPU was made.
 	TSC() TSC
-	// KernelStats are the host kernel's own statistics; nil for none. A histogram
-	// has several values.
+	// KernelStats are what is counted below the host: the kernel's own statistics of
+	// KVM. A histogram has several values.
 	KernelStats() map[string][]uint64
 	// Close gives the vCPU back; no Run may be under way.
 	Close() error

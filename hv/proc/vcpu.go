@@ -30,6 +30,7 @@ type VCPU struct {
 	running atomic.Bool // it is the child's turn, or about to be
 	asked   time.Time   // when it was first asked to come out, and has not yet
 	tick    ticker
+	counts  counts
 }
 
 // NewVCPU sets up the machine's one vCPU.
@@ -80,8 +81,20 @@ func (v *VCPU) ControlRegisters() (_, _, _, xcr0 uint64) {
 
 func (v *VCPU) TSC() engine.TSC { return v.tsc }
 
-// KernelStats are none.
-func (v *VCPU) KernelStats() map[string][]uint64 { return nil }
+// counts is what the engine has done.
+type counts struct {
+	turns, calls, faults, fills, commands uint64
+}
+
+// KernelStats are the engine's own counts: turns of the child's that ended, of these
+// calls and signals, page faults that were no affair of the machine above, and system
+// calls that the child was told to make.
+func (v *VCPU) KernelStats() map[string][]uint64 {
+	n := &v.counts
+	return map[string][]uint64{
+		"exits": {n.turns}, "calls": {n.calls}, "signals": {n.faults}, "page_fills": {n.fills}, "child_calls": {n.commands},
+	}
+}
 
 // Close does nothing: the machine's does.
 func (v *VCPU) Close() error { return nil }
@@ -125,6 +138,7 @@ func (v *VCPU) enter() {
 	ctl.store32(ctlFlags, v.flags)
 	ctl.putCommands(v.list)
 	v.flags = 0
+	v.counts.commands += uint64(len(v.list))
 	ctl.give()
 }
 
@@ -169,6 +183,7 @@ func (v *VCPU) gone(detail string) *engine.Exit {
 // affair.
 func (v *VCPU) exit() (e engine.Exit, out bool) {
 	ctl := v.c.ctl
+	v.counts.turns++
 	ctl.getRegs(&v.regs)
 	v.fs, v.gs = ctl.load64(ctlFS), ctl.load64(ctlGS)
 	if failed := ctl.load64(ctlFailed); failed != 0 {
@@ -180,12 +195,14 @@ func (v *VCPU) exit() (e engine.Exit, out bool) {
 	}
 	switch reason := ctl.load32(ctlReason); reason {
 	case reasonCall:
+		v.counts.calls++
 		v.regs.RIP = uint64(hypercall.HypercallGVA) + pageReturn
 		return engine.Exit{Reason: engine.Hypercall}, true
 	case reasonKicked:
 		v.kicked.Store(false)
 		return engine.Exit{Reason: engine.Interrupted}, true
 	case reasonSignal:
+		v.counts.faults++
 		return v.signal()
 	case reasonStub:
 		return *v.gone(fmt.Sprintf("signal %d at %#x in the engine's own code", ctl.load32(ctlSignal), v.regs.RIP)), true
@@ -256,6 +273,7 @@ func (v *VCPU) pageFault(a, code uint64, sig uint32) (e engine.Exit, out bool) {
 	if fault := v.fill(a, entry); fault != nil {
 		return *fault, true
 	}
+	v.counts.fills++
 	return engine.Exit{}, false
 }
 

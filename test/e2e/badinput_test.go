@@ -390,6 +390,7 @@ func TestNoKVM(t *testing.T) {
 	t.Parallel()
 	image := built(t, hello.image)
 	tests := []struct{ name, prepare, want string }{
+		{"another engine", "rm /dev/kvm", "behind seccomp alone"},
 		{"no device", "rm /dev/kvm", "no such file or directory"},
 		{"no permission", "chmod 000 /dev/kvm", "permission denied"},
 		{"not a KVM", "rm /dev/kvm; mknod /dev/kvm c 1 3; chmod 666 /dev/kvm", "KVM is not available"},
@@ -397,10 +398,14 @@ func TestNoKVM(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			engine := "kvm"
+			if test.name == "another engine" {
+				engine = "auto"
+			}
 			// Not t.Parallel: the namespaces are quick, and mounting is global work.
 			const mount = `mount -t tmpfs -o mode=755 none /dev && mknod /dev/null c 1 3 && chmod 666 /dev/null && mknod /dev/kvm c 10 232 && chmod 666 /dev/kvm && `
 			cmd := exec.Command("/bin/sh", "-c", mount+test.prepare+` && exec setpriv --reuid=65534 --regid=65534 --clear-groups "$0" "$@"`,
-				pvrun, "run", image)
+				pvrun, "run", "--engine", engine, image)
 			cmd.Dir = "/"
 			cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 			var stdout, stderr bytes.Buffer
@@ -411,6 +416,10 @@ func TestNoKVM(t *testing.T) {
 				t.Skipf("this takes root and a mount namespace: %v %s", err, stderr.String())
 			}
 			got := outcome{stdout.String(), stderr.String(), shellCode(cmd.ProcessState)}
+			if engine == "auto" {
+				wants(t, got, 0, "hello from a unikernel\n", test.want)
+				return
+			}
 			oneLine(t, test.name, got, 125)
 			if !strings.Contains(got.stderr, test.want) {
 				t.Errorf("got %q, want %q in it", got.stderr, test.want)

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pvrun/pvrun/internal/need"
 )
 
 // What programs do with shared mappings of a folder's files they do in a machine
@@ -75,6 +77,7 @@ func (k *talk) ask(want, format string, args ...any) {
 // was written stays when a machine is killed.
 func TestMapSeesOthers(t *testing.T) {
 	t.Parallel()
+	need.KVM(t) // files are not mapped into a process
 	dir := write(t, map[string]string{"f": strings.Repeat("-", 100_000)})
 	name := filepath.Join(dir, "f")
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
@@ -209,6 +212,7 @@ func TestManyNames(t *testing.T) {
 // of the host's are errors, and never the machine's end.
 func TestFullFolder(t *testing.T) {
 	t.Parallel()
+	need.KVM(t) // files are not mapped into a process
 	dir := smallFolder(t)
 	want := finish(t, nativeCommand(t, cases, "mapfull", dir))
 	got := run(t, cases, in("pv", "-v", dir+":/s"), "mapfull", "/s")

@@ -173,9 +173,8 @@ func run(t *testing.T, p *program, flags []string, args ...string) outcome {
 
 func runCommand(t *testing.T, p *program, flags []string, args ...string) *exec.Cmd {
 	t.Helper()
-	need.KVM(t)
 	need.Count(1)
-	line := append([]string{"run", "--timeout", "2m"}, flags...)
+	line := append([]string{"run", "--timeout", "2m", "--engine", need.Engine(t)}, flags...)
 	line = append(line, built(t, p.image))
 	return command(append(line, args...)...)
 }

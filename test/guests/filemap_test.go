@@ -9,6 +9,7 @@ import (
 
 	"github.com/pvrun/pvrun/hv"
 	"github.com/pvrun/pvrun/hypercall"
+	"github.com/pvrun/pvrun/internal/need"
 	"github.com/pvrun/pvrun/test/guests/asm"
 )
 
@@ -79,6 +80,7 @@ func wordOf(i int, at uint64) uint64 { return uint64(i+1)<<56 | at }
 // TestFileMap: a mapping is the file, to read and to write, also when its handle is
 // closed; what was taken away or protected is so at once.
 func TestFileMap(t *testing.T) {
+	need.KVM(t) // files are not mapped into a process
 	s, cfg, dir := mapFiles(t)
 	s.mapFile("map", 0, 1, mapped, pages9, 0, rw)
 	for at := uint64(0); at < pages9; at += page {
@@ -135,6 +137,7 @@ func TestFileMap(t *testing.T) {
 // TestFileMapShrinks: what a file has lost is a page fault, for the guest and for
 // calls, and what comes back is there again.
 func TestFileMapShrinks(t *testing.T) {
+	need.KVM(t) // files are not mapped into a process
 	s, cfg, _ := mapFiles(t)
 	s.mapFile("map more than there is", 0, 1, mapped, 64*page, 0, rw)
 	s.load("beyond the end", pf(4, mapped+pages9), mapped+pages9)
@@ -164,6 +167,7 @@ func TestFileMapShrinks(t *testing.T) {
 // TestFileMapCalls: calls take their arguments from mapped files and put their
 // results there.
 func TestFileMapCalls(t *testing.T) {
+	need.KVM(t) // files are not mapped into a process
 	s, cfg, dir := mapFiles(t)
 	s.mapFile("map", 0, 1, mapped, pages9, 0, rw)
 	s.mapFile("map read-only", 0, 2, fileTwo, pages9, 0, rd)
@@ -186,6 +190,7 @@ func TestFileMapCalls(t *testing.T) {
 
 // TestFileMapHostile asks for mappings that nobody may have.
 func TestFileMapHostile(t *testing.T) {
+	need.KVM(t) // files are not mapped into a process
 	s, cfg, _ := mapFiles(t)
 	for _, test := range []struct {
 		name              string
@@ -237,6 +242,7 @@ func TestFileMapHostile(t *testing.T) {
 // TestFileMapMany maps 100,000 pieces: the host's own mappings are bounded, and
 // what is given back can be had again.
 func TestFileMapMany(t *testing.T) {
+	need.KVM(t) // files are not mapped into a process
 	s, cfg, _ := mapFiles(t)
 	const n = 100_000
 	// RBX counts mappings that were made, R12 those asked for.
