@@ -232,6 +232,9 @@ func (t *tick) follow(hw engine.VCPU) error {
 }
 
 func (t *tick) stop() {
+	if t.own != nil {
+		t.own.SetTick(0, 0)
+	}
 	if t.made {
 		timerDelete(t.timer)
 		t.made = false

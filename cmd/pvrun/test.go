@@ -128,6 +128,9 @@ func execFlags(own []string) ([]string, error) {
 		return nil, err
 	}
 	list := []string{"--memory=" + x.memory.String(), "--mode=" + x.mode.String()}
+	if x.engine != "" {
+		list = append(list, "--engine="+x.engine.String())
+	}
 	kept, err := x.storage.words(filepath.Abs)
 	if err != nil {
 		return nil, err

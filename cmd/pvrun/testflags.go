@@ -23,7 +23,7 @@ type testArgs struct {
 
 // ownFlags are pvrun's among the flags of go test; true for those with a value.
 var ownFlags = map[string]bool{
-	"memory": true, "m": true, "mode": true, "volume": true, "disk": true, "rootfs-disk": true, "writable": false,
+	"memory": true, "m": true, "mode": true, "engine": true, "volume": true, "disk": true, "rootfs-disk": true, "writable": false,
 	"net": true, "publish": true, "name": true, "ip": true, "gateway": true, "dns": true, "mac": true, "mtu": true,
 	"net-rate": true, "pcap": true,
 }

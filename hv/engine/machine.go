@@ -72,7 +72,7 @@ type Invalidator interface {
 // signal.
 type Ticker interface {
 	// SetTick has Run return Interrupted after first, and every so often from then on;
-	// 0 and 0 for not at all. It is for who calls Run.
+	// 0 and 0 for not at all, before the thread that calls Run does something else.
 	SetTick(first, every time.Duration)
 }
 

@@ -52,9 +52,9 @@ func seal(fd int, more int) error {
 	return os.NewSyscallError("seal", err)
 }
 
-// apart are the namespaces that the child is given. The filter leaves it no use for
+// namespaces are those the child is given. The filter leaves it no use for
 // what they hide; they are for the day on which the filter has a hole.
-const apart = unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC |
+const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC |
 	unix.CLONE_NEWUTS | unix.CLONE_NEWNS
 
 // startChild starts a process on a file that is the guest's memory. It waits in the
@@ -73,7 +73,7 @@ func startChild(memory int) (*child, error) {
 	if c.ctl, err = mapControl(fd); err != nil {
 		return nil, err
 	}
-	if c.pid, err = fork(stub, memory, fd, apart); err != nil {
+	if c.pid, err = fork(stub, memory, fd, namespaces); err != nil {
 		c.pid, err = fork(stub, memory, fd, 0) // namespaces are not everybody's
 	}
 	if err != nil {
@@ -82,11 +82,11 @@ func startChild(memory int) (*child, error) {
 	return c, nil
 }
 
-func fork(stub *os.File, memory, control int, namespaces uintptr) (pid int, err error) {
+func fork(stub *os.File, memory, control int, flags uintptr) (pid int, err error) {
 	return syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", stub.Fd()), []string{"pvrun-guest"}, &syscall.ProcAttr{
 		Env:   []string{},
 		Files: []uintptr{fdMemory: uintptr(memory), fdControl: uintptr(control), fdStub: stub.Fd()},
-		Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Cloneflags: namespaces, Setsid: true},
+		Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Cloneflags: flags, Setsid: true},
 	})
 }
 

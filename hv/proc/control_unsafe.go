@@ -84,6 +84,14 @@ func (c control) wait(d time.Duration) {
 	c.store32(ctlHostWaits, 0)
 }
 
+// currentCPU is the processor that the calling thread runs on. Safe because the kernel
+// writes the local only.
+func currentCPU() int {
+	var cpu uint32
+	_, _, _ = unix.RawSyscall(unix.SYS_GETCPU, uintptr(unsafe.Pointer(&cpu)), 0, 0)
+	return int(cpu)
+}
+
 // bytesOf is a value as the kernel reads it. Safe for structures without pointers.
 func bytesOf[T any](v *T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v))

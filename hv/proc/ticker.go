@@ -13,11 +13,13 @@ type ticker struct {
 const idle = 100 * time.Millisecond
 
 // SetTick has guest code come out after first, and every so often from then on; 0 and
-// 0 for not at all. It is for who calls Run.
+// 0 for not at all, before the calling thread does something else. It is for who calls Run.
 func (v *VCPU) SetTick(first, every time.Duration) {
 	v.tick = ticker{every: every}
 	if first > 0 {
 		v.tick.next = time.Now().Add(first)
+	} else {
+		v.pace.leave(v.c)
 	}
 }
 

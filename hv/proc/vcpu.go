@@ -25,11 +25,14 @@ type VCPU struct {
 	missing uint64 // a page fault that the machine above was told of; 0: none
 	code    uint64 // its error code
 	stuck   stuck
+	// failures to map memory, one after the other
+	failures int
 
 	kicked  atomic.Bool
 	running atomic.Bool // it is the child's turn, or about to be
 	asked   time.Time   // when it was first asked to come out, and has not yet
 	tick    ticker
+	pace    pace
 	counts  counts
 }
 
@@ -38,6 +41,7 @@ func (m *Machine) NewVCPU(id int, boot engine.Boot) (engine.VCPU, error) {
 	v := &VCPU{m: m, c: m.child, tables: tables{m.mem.Data, boot.Root}, gs: uint64(boot.GSBase), flags: flagBases}
 	v.regs.RFLAGS = 2
 	v.tsc.Hz = tscHz()
+	v.pace.second = v.tsc.Hz
 	return v, nil
 }
 
@@ -139,13 +143,15 @@ func (v *VCPU) enter() {
 	ctl.putCommands(v.list)
 	v.flags = 0
 	v.counts.commands += uint64(len(v.list))
+	ctl.store32(ctlSpin, v.pace.start(v.c))
 	ctl.give()
 }
 
 // wait waits until the child is done. An exit is for one that has ended, or that does
 // not come out.
 func (v *VCPU) wait() *engine.Exit {
-	if v.c.ctl.mine() {
+	defer v.pace.stop()
+	if v.pace.look(v.c.ctl) {
 		v.asked = time.Time{}
 		return nil
 	}
@@ -189,13 +195,14 @@ func (v *VCPU) exit() (e engine.Exit, out bool) {
 	if failed := ctl.load64(ctlFailed); failed != 0 {
 		ctl.store64(ctlFailed, 0)
 		v.m.tlb.flush() // what was to be mapped is faulted in again
-		if v.stuck.tooOften(0, 0) {
+		if v.failures++; v.failures > maxFailures {
 			return *v.gone(fmt.Sprintf("the guest's memory cannot be mapped: %v", syscall.Errno(-failed))), true
 		}
 	}
 	switch reason := ctl.load32(ctlReason); reason {
 	case reasonCall:
 		v.counts.calls++
+		v.stuck, v.failures = stuck{}, 0
 		v.regs.RIP = uint64(hypercall.HypercallGVA) + pageReturn
 		return engine.Exit{Reason: engine.Hypercall}, true
 	case reasonKicked:
@@ -210,6 +217,9 @@ func (v *VCPU) exit() (e engine.Exit, out bool) {
 		return *v.gone(fmt.Sprintf("the guest's process speaks of reason %d", reason)), true
 	}
 }
+
+// maxFailures is how often in a row the child may fail to map memory.
+const maxFailures = 100
 
 // signal is a signal that guest code got.
 func (v *VCPU) signal() (e engine.Exit, out bool) {
@@ -264,6 +274,7 @@ func (v *VCPU) pageFault(a, code uint64, sig uint32) (e engine.Exit, out bool) {
 		entry = v.tables.entry(a)
 	}
 	if !allows(entry, code) {
+		v.stuck = stuck{}
 		v.missing, v.code = a, code
 		return engine.Exit{Reason: engine.Exception, Vector: vectorPageFault, Error: code | entry&faultPresent, CR2: a}, true
 	}
