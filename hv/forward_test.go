@@ -8,12 +8,10 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/pvrun/pvrun/build"
 	"github.com/pvrun/pvrun/hypercall"
 	"github.com/pvrun/pvrun/internal/need"
 )
@@ -26,10 +24,7 @@ func TestForward(t *testing.T) {
 	}
 	need.KVM(t)
 	need.Count(1)
-	img := filepath.Join(t.TempDir(), "web.img")
-	if _, err := build.Build(t.Context(), build.Config{Package: []string{"../test/function/web"}, Output: img}); err != nil {
-		t.Fatal(err)
-	}
+	img := guestImage(t, "..", "test/function/web")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	s, err := Boot(ctx, Config{

@@ -20,6 +20,9 @@ import (
 
 // restImage is the program that comes to rest.
 var restImage = sync.OnceValues(func() (string, error) {
+	if img := need.Built("../test/e2e/programs/rest", ".img"); img != "" {
+		return img, nil
+	}
 	cfg := build.Config{Package: []string{"./rest"}, Dir: "../test/e2e/programs"}
 	r, err := build.Build(context.Background(), cfg)
 	return r.Image, err

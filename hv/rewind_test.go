@@ -5,11 +5,9 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/pvrun/pvrun/build"
 	"github.com/pvrun/pvrun/hypercall"
 	"github.com/pvrun/pvrun/internal/need"
 )
@@ -19,10 +17,7 @@ func recall(t testing.TB, memory int64) *Snapshot {
 	t.Helper()
 	need.KVM(t)
 	need.Count(1)
-	img := filepath.Join(t.TempDir(), "recall.img")
-	if _, err := build.Build(t.Context(), build.Config{Package: []string{"../test/function/recall"}, Output: img}); err != nil {
-		t.Fatal(err)
-	}
+	img := guestImage(t, "..", "test/function/recall")
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	s, err := Boot(ctx, Config{

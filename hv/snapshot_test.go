@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pvrun/pvrun/build"
 	"github.com/pvrun/pvrun/hypercall"
 	"github.com/pvrun/pvrun/internal/need"
 )
@@ -18,10 +17,7 @@ func TestSnapshot(t *testing.T) {
 		t.Skip("builds a program")
 	}
 	need.KVM(t)
-	img := filepath.Join(t.TempDir(), "work.img")
-	if _, err := build.Build(t.Context(), build.Config{Package: []string{"../test/bench/work"}, Output: img}); err != nil {
-		t.Fatal(err)
-	}
+	img := guestImage(t, "..", "test/bench/work")
 	need.Count(1)
 	vm, err := New(Config{Image: img, Args: []string{"work", "sleep"}})
 	if err != nil {

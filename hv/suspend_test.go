@@ -2,11 +2,9 @@ package hv
 
 import (
 	"bytes"
-	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/pvrun/pvrun/build"
 	"github.com/pvrun/pvrun/hypercall"
 	"github.com/pvrun/pvrun/internal/need"
 )
@@ -19,11 +17,7 @@ func TestSuspend(t *testing.T) {
 	}
 	need.KVM(t)
 	need.Count(1)
-	img := filepath.Join(t.TempDir(), "work.img")
-	cfg := build.Config{Package: []string{"../test/bench/work"}, Output: img}
-	if _, err := build.Build(t.Context(), cfg); err != nil {
-		t.Fatal(err)
-	}
+	img := guestImage(t, "..", "test/bench/work")
 	var out bytes.Buffer
 	vm, err := New(Config{Image: img, Args: []string{"work", "sleep"}, Stdout: &out})
 	if err != nil {

@@ -2,11 +2,9 @@ package hv
 
 import (
 	"bytes"
-	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/pvrun/pvrun/build"
 	"github.com/pvrun/pvrun/hv/disk"
 	"github.com/pvrun/pvrun/hypercall"
 	"github.com/pvrun/pvrun/internal/need"
@@ -20,11 +18,7 @@ func TestSuspendDrains(t *testing.T) {
 	}
 	need.KVM(t)
 	need.Count(1)
-	img := filepath.Join(t.TempDir(), "blk.img")
-	cfg := build.Config{Package: []string{"./blk"}, Dir: "../images", Output: img}
-	if _, err := build.Build(t.Context(), cfg); err != nil {
-		t.Fatal(err)
-	}
+	img := guestImage(t, "../images", "blk")
 	asked := make(chan struct{}, 1)
 	d := disk.Inject(disk.NewMemory(1<<20), func(disk.Op, int64, int64) error {
 		select {

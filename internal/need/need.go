@@ -32,7 +32,22 @@ const (
 	// EnvEngine set to "proc" has tests whose machines need no KVM run them as
 	// processes, and skips the others.
 	EnvEngine = "PVRUN_ENGINE"
+	// EnvBuilt set to anything has tests take programs that were built before: a
+	// machine without Go has them beside their sources.
+	EnvBuilt = "PVRUN_BUILT"
 )
+
+// Built is the file that was made before of the program in a folder: the program itself
+// with suffix "", its image with ".img". It is "" where tests have to build.
+func Built(dir, suffix string) string {
+	if os.Getenv(EnvBuilt) == "" {
+		return ""
+	}
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
+	return filepath.Join(dir, "built", filepath.Base(dir)+suffix)
+}
 
 // machines counts what ran in this process, skipped the tests without KVM, instead
 // those whose machines were processes.

@@ -17,6 +17,9 @@ import (
 
 // program is the Go guest in prog, built once.
 var program = sync.OnceValues(func() (string, error) {
+	if img := need.Built("prog", ".img"); img != "" {
+		return img, nil
+	}
 	dir, err := os.MkdirTemp("", "pvrun-guests-")
 	if err != nil {
 		return "", err
@@ -33,7 +36,7 @@ var program = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := need.Main(m)
-	if image, err := program(); err == nil {
+	if image, err := program(); err == nil && need.Built("prog", ".img") == "" {
 		os.RemoveAll(filepath.Dir(image))
 	}
 	os.Exit(code)
