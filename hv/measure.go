@@ -6,17 +6,21 @@ import (
 	"github.com/pvrun/pvrun/hv/engine"
 	"github.com/pvrun/pvrun/hv/kvm"
 	"github.com/pvrun/pvrun/hypercall"
+	"golang.org/x/sys/unix"
 )
 
 // Costs are what guest code costs on this host's KVM, in ns.
 type Costs struct {
-	RingZeroNS float64 `json:"ring0_instruction_ns"` // one instruction at CPL 0
-	UserNS     float64 `json:"cpl3_instruction_ns"`  // the same at CPL 3
-	ExitNS     float64 `json:"exit_ns"`              // a hypercall, out and back
-	PageNS     float64 `json:"first_touch_ns"`       // first write to a page
+	RingZeroNS   float64 `json:"ring0_instruction_ns"` // one instruction at CPL 0
+	UserNS       float64 `json:"cpl3_instruction_ns"`  // the same at CPL 3
+	KernelExitNS float64 `json:"kernel_exit_ns"`       // a doorbell, which the kernel answers
+	ExitNS       float64 `json:"exit_ns"`              // a hypercall, out and back
+	FaultNS      float64 `json:"page_fault_ns"`        // a page fault of guest code, to the host and back
+	PageNS       float64 `json:"first_touch_ns"`       // first write to a page
 }
 
-// Measure runs a few instructions in a machine of its own and times them.
+// Measure runs a few instructions in a machine of its own and times them. It takes some
+// tens of milliseconds.
 func Measure() (Costs, error) {
 	m, err := newMeter()
 	if err != nil {
@@ -24,7 +28,7 @@ func Measure() (Costs, error) {
 	}
 	defer m.close()
 	var c Costs
-	for _, step := range []func(*Costs) error{m.exits, m.pages, m.user, m.ringZero} {
+	for _, step := range []func(*Costs) error{m.exits, m.doorbells, m.faults, m.pages, m.user, m.ringZero} {
 		if err := step(&c); err != nil {
 			return Costs{}, err
 		}
@@ -42,6 +46,7 @@ const (
 	meterCode  hypercall.GVA = 0x400000
 	meterData  hypercall.GVA = 0x800000
 	meterPages               = 256
+	meterBell                = 0xb0 // the hypercall that is a doorbell
 )
 
 func newMeter() (*meter, error) {
@@ -83,17 +88,19 @@ func (m *meter) create() (err error) {
 	copy(code[codeExit:], []byte{0xe6, 0xf0, 0xeb, 0xfc})                                                              // out 0xf0, al; jmp back
 	copy(code[codeCount:], []byte{0xff, 0xc9, 0x75, 0xfc, 0xe6, 0xf0})                                                 // dec ecx; jnz back; out
 	copy(code[codeTouch:], []byte{0xc6, 0x07, 1, 0x48, 0x81, 0xc7, 0, 0x10, 0, 0, 0xff, 0xc9, 0x75, 0xf2, 0xe6, 0xf0}) // mov byte [rdi], 1; add rdi, 4096; dec ecx; jnz; out
+	copy(code[codeBells:], []byte{0xb0, meterBell, 0xe6, 0xf0, 0xff, 0xc9, 0x75, 0xfa, 0xb0, 0, 0xe6, 0xf0})           // mov al, meterBell; out 0xf0, al; dec ecx; jnz; mov al, 0; out
 	m.cpu, err = m.vm.machine.NewVCPU(0, engine.Boot{
 		Root: m.vm.tables.root.gpa(), System: m.vm.mem.run(system, m.vm.engine.SystemPages()), HostTSC: rdtsc,
 	})
 	return err
 }
 
-// Offsets of the three programs in the code page.
+// Offsets of the programs in the code page.
 const (
 	codeExit  = 0
 	codeCount = 64
 	codeTouch = 128
+	codeBells = 192
 )
 
 func (m *meter) close() {
@@ -149,6 +156,42 @@ func (m *meter) exits(c *Costs) error {
 	return nil
 }
 
+func (m *meter) doorbells(c *Costs) error {
+	const n = 200
+	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(bell)
+	if err := m.vm.machine.Doorbell(bell, meterBell); err != nil {
+		return err
+	}
+	took, err := m.enter(codeBells, n)
+	c.KernelExitNS = max(0, float64(took.Nanoseconds())-c.ExitNS) / n
+	return err
+}
+
+// faults has one instruction fault again and again.
+func (m *meter) faults(c *Costs) error {
+	const n = 100
+	r := m.cpu.Regs()
+	r.RIP, r.RDI, r.RCX = uint64(meterCode)+codeTouch, uint64(meterData)-pageSize, 1
+	m.cpu.RegsChanged()
+	start := time.Now()
+	for left := n; left > 0; {
+		switch e, err := m.cpu.Run(); {
+		case err != nil:
+			return err
+		case e.Reason == engine.Exception && e.Vector == vectorPageFault:
+			left--
+		case e.Reason != engine.Interrupted:
+			return &GuestFault{Reason: exitText(e), Regs: *m.cpu.Regs()}
+		}
+	}
+	c.FaultNS = float64(time.Since(start).Nanoseconds()) / n
+	return nil
+}
+
 func (m *meter) pages(c *Costs) error {
 	took, err := m.enter(codeTouch, meterPages)
 	c.PageNS = max(0, float64(took.Nanoseconds())-c.ExitNS) / meterPages
@@ -162,7 +205,7 @@ func (m *meter) count(c *Costs, turns uint64) (float64, error) {
 }
 
 func (m *meter) user(c *Costs) (err error) {
-	c.UserNS, err = m.count(c, 50_000_000)
+	c.UserNS, err = m.count(c, 10_000_000)
 	return err
 }
 

@@ -12,7 +12,7 @@ func TestMeasure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.ExitNS <= 0 || c.PageNS <= 0 || c.UserNS <= 0 || c.RingZeroNS <= 0 {
+	if c.ExitNS <= 0 || c.KernelExitNS <= 0 || c.FaultNS <= 0 || c.PageNS <= 0 || c.UserNS <= 0 || c.RingZeroNS <= 0 {
 		t.Errorf("Measure() = %+v, want positive times", c)
 	}
 	t.Logf("%+v", c)
