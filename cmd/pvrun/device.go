@@ -11,20 +11,21 @@ import (
 	"github.com/pvrun/pvrun/hv"
 )
 
-func checkDevice() finding {
+// checkDevice looks whether KVM can be used; the error is why not.
+func checkDevice() (finding, error) {
 	const device = "/dev/kvm"
 	f := finding{Name: device, OK: true, Required: true, Detail: "can be opened, back end " + hv.Backend()}
 	file, err := os.OpenFile(device, os.O_RDWR, 0)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return f.failed(err, "load kvm_intel, kvm_amd or kvm_pvm, or enable virtualization in the firmware")
+		return f.failed(err, "load kvm_intel, kvm_amd or kvm_pvm, or enable virtualization in the firmware"), err
 	case errors.Is(err, os.ErrPermission):
-		return f.failed(err, accessHint(device))
+		return f.failed(err, accessHint(device)), err
 	case err != nil:
-		return f.failed(err, "see dmesg")
+		return f.failed(err, "see dmesg"), err
 	}
 	file.Close()
-	return f
+	return f, nil
 }
 
 // accessHint says how to get at a device, by its permissions.
