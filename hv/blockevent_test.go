@@ -90,6 +90,7 @@ func TestBlockLastEvent(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer k.close()
+	b.setTimes(testTSC.Hz, 2) // with one processor no worker polls
 	b.crew.awake.Store(1)
 	r.mu.Lock() // one of the pool is in tell, and has seen that the worker polls
 	asleep := make(chan bool)
