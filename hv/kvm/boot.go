@@ -135,7 +135,19 @@ func userSegments() (code, data segment) {
 }
 
 // taskSegment is written anew each time: KVM hands TR back with the busy bit
-// set, which SVM then refuses to take.
+// set, whatever it was. VT-x enters with no other (Intel SDM volume 3C, "Checks on
+// Guest Segment Registers"), and KVM sees to it only when long mode begins. SVM takes
+// either, but QEMU's emulation of it looks at the I/O bitmap of none that is busy.
 func taskSegment() segment {
-	return segment{base: systemAddr(pageTSS), limit: tssLimit, selector: selTSS, typ: 9, present: 1}
+	typ := uint8(9)
+	if hasVMX() {
+		typ = 11
+	}
+	return segment{base: systemAddr(pageTSS), limit: tssLimit, selector: selTSS, typ: typ, present: 1}
+}
+
+// hasVMX says whether the host's processor has VT-x (Intel SDM volume 2, "CPUID").
+func hasVMX() bool {
+	_, _, ecx, _ := cpuid(1, 0)
+	return ecx&(1<<5) != 0
 }
