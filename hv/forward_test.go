@@ -25,7 +25,7 @@ func TestForward(t *testing.T) {
 	need.KVM(t)
 	need.Count(1)
 	img := guestImage(t, "..", "test/function/web")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // emulated processors are slow
 	defer cancel()
 	s, err := Boot(ctx, Config{
 		Image: img, Args: []string{"web"}, Env: []string{"PORT=8080"}, Stderr: os.Stderr,

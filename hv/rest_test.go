@@ -35,6 +35,7 @@ type resting struct {
 	out   bytes.Buffer
 	names []hypercall.Extent
 	rests int
+	ready chan struct{} // has one for each "ready", unless it is nil
 }
 
 func newResting(t *testing.T, args ...string) *resting {
@@ -70,6 +71,9 @@ func (r *resting) Write(b []byte) (int, error) {
 	}
 	r.next()
 	r.raise(hypercall.EventSuspend)
+	if r.ready != nil {
+		r.ready <- struct{}{}
+	}
 	return len(b), nil
 }
 
@@ -227,7 +231,10 @@ func TestRestIdle(t *testing.T) {
 	(&hostRandom{seeded: func(uint64) { seeded <- struct{}{} }}).install(t)
 	r := newResting(t, "idle", "0")
 	<-seeded // when it was made
+	r.ready = make(chan struct{}, 1)
 	go func() {
+		<-r.ready // to take the signal
+		<-seeded
 		for range 3 {
 			time.Sleep(200 * time.Millisecond) // until it is asleep, most of the time
 			r.raise(hypercall.EventSuspend)

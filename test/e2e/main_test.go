@@ -39,6 +39,9 @@ func testMain(m *testing.M) int {
 	}
 	os.Chmod(scratch, 0o755)                                   // for the tests of other users
 	os.Setenv("XDG_DATA_HOME", filepath.Join(scratch, "data")) // volumes with a name
+	if pvrun = need.Built("../../cmd/pvrun", ""); pvrun != "" {
+		return need.Main(m)
+	}
 	pvrun = filepath.Join(scratch, "pvrun")
 	if err := goBuild("../..", pvrun, "./cmd/pvrun"); err != nil {
 		fmt.Fprintln(os.Stderr, "FAIL:", err)
@@ -72,10 +75,16 @@ type program struct {
 func define(dir, name, rootfs string, flags ...string) *program {
 	p := &program{dir: dir, name: name, rootfs: rootfs, flags: flags}
 	p.native = sync.OnceValues(func() (string, error) {
+		if out := need.Built(filepath.Join(p.dir, p.name), ""); out != "" {
+			return out, nil
+		}
 		out := filepath.Join(scratch, name+".native", name) // the name is its argv[0]
 		return out, goBuild(p.dir, out, "./"+name)
 	})
 	p.image = sync.OnceValues(func() (string, error) {
+		if out := need.Built(filepath.Join(p.dir, p.name), strings.Join(flags, "")+".img"); out != "" {
+			return out, nil
+		}
 		out := filepath.Join(scratch, fmt.Sprintf("%s%d", name, len(flags)), name+".img")
 		if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 			return "", err

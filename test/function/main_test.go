@@ -27,6 +27,9 @@ func testMain(m *testing.M) int {
 		panic(err)
 	}
 	defer os.RemoveAll(scratch)
+	if pvrun = need.Built("../../cmd/pvrun", ""); pvrun != "" {
+		return need.Main(m)
+	}
 	pvrun = filepath.Join(scratch, "pvrun")
 	cmd := exec.Command("go", "build", "-o", pvrun, "./cmd/pvrun")
 	cmd.Dir = "../.."
@@ -41,6 +44,9 @@ func testMain(m *testing.M) int {
 // program builds an image of programs/ once.
 func program(name string) func() (string, error) {
 	return sync.OnceValues(func() (string, error) {
+		if out := need.Built(filepath.Join("programs", name), ".img"); out != "" {
+			return out, nil
+		}
 		out := filepath.Join(scratch, name+".img")
 		if text, err := exec.Command(pvrun, "build", "-o", out, filepath.Join("programs", name)).CombinedOutput(); err != nil {
 			return "", fmt.Errorf("pvrun build %s: %w\n%s", name, err, text)

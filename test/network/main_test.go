@@ -36,6 +36,9 @@ func testMain(m *testing.M) int {
 	defer os.RemoveAll(scratch)
 	os.Setenv("XDG_RUNTIME_DIR", filepath.Join(scratch, "run"))
 	os.Mkdir(filepath.Join(scratch, "run"), 0o700)
+	if pvrun = need.Built("../../cmd/pvrun", ""); pvrun != "" {
+		return need.Main(m)
+	}
 	pvrun = filepath.Join(scratch, "pvrun")
 	for _, b := range []struct{ dir, out, pkg string }{
 		{"../..", pvrun, "./cmd/pvrun"},
@@ -57,6 +60,9 @@ func image(t *testing.T, name string) string {
 	from := name
 	if !strings.HasPrefix(name, "./") {
 		from = "../../images/" + name
+	}
+	if out := need.Built(from, ".img"); out != "" {
+		return out
 	}
 	build, _ := images.LoadOrStore(name, sync.OnceValues(func() (string, error) {
 		out := filepath.Join(scratch, filepath.Base(name)+".img")

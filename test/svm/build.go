@@ -26,7 +26,11 @@ func newBuilder(dir string) (*builder, error) {
 		return nil, err
 	}
 	var err error
-	b.pvrun, err = b.program("cmd/pvrun")
+	if b.pvrun, err = b.program("cmd/pvrun"); err != nil {
+		return nil, err
+	}
+	helper, err := b.program("cmd/pvrun-net")
+	b.files["cmd/pvrun/built/pvrun-net"] = helper // it is looked for beside pvrun
 	return b, err
 }
 
@@ -88,9 +92,10 @@ func (b *builder) tests(dir string) (string, error) {
 	return out, b.gocommand(".", "test", "-c", "-trimpath", "-o", out, "./"+dir)
 }
 
-// list is the names of a package's top-level tests.
-func list(tests string) ([]string, error) {
+// list is the names of the top-level tests of a folder.
+func list(dir, tests string) ([]string, error) {
 	cmd := exec.Command(tests, "-test.list", "^Test")
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "PVRUN_BUILT=yes") // it builds nothing
 	text, err := cmd.Output()
 	if err != nil {
 		return nil, fmt.Errorf("%s -test.list: %w", tests, err)

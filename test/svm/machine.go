@@ -17,6 +17,7 @@ const emulator = "qemu-system-x86_64"
 // machine is QEMU's emulation of a PC whose processor has SVM. It needs no KVM.
 type machine struct {
 	kernel, initrd string
+	disk           string // with a file system
 	console        string // a file for what the kernel says
 	limit          time.Duration
 	memory, cpus   int // MiB
@@ -30,6 +31,7 @@ func (m machine) run(lines func(string)) error {
 		"-accel", "tcg", "-cpu", "max", "-machine", "q35", "-smp", fmt.Sprint(m.cpus), "-m", fmt.Sprint(m.memory),
 		"-display", "none", "-nodefaults", "-no-reboot",
 		"-serial", "file:"+m.console, "-serial", "stdio",
+		"-drive", "if=none,id=disk,format=raw,cache=unsafe,file="+m.disk, "-device", "nvme,drive=disk,serial=1",
 		"-kernel", m.kernel, "-initrd", m.initrd,
 		"-append", "console=ttyS0 reboot=t panic=-1 quiet")
 	out, err := cmd.StdoutPipe()
@@ -58,6 +60,21 @@ func (m machine) run(lines func(string)) error {
 			return context.Cause(ctx)
 		}
 		return fmt.Errorf("%s: %w", emulator, err)
+	}
+	return nil
+}
+
+// makeDisk makes a disk with an ext4 on it, whose blocks take room when they are written.
+func makeDisk(name string) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Truncate(8<<30), f.Close()); err != nil {
+		return err
+	}
+	if text, err := exec.Command("/sbin/mkfs.ext4", "-q", "-F", name).CombinedOutput(); err != nil {
+		return fmt.Errorf("mkfs.ext4: %w\n%s", err, text)
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ type options struct {
 	short, verbose bool
 	suite, pattern string
 	limit          time.Duration
+	cpus           int
 	dir            string
 }
 
@@ -34,6 +35,7 @@ func main() {
 	flag.StringVar(&o.suite, "suite", "", "run the tests of this folder only")
 	flag.StringVar(&o.pattern, "run", "", "run tests whose names match")
 	flag.DurationVar(&o.limit, "limit", time.Hour, "how long the machine may run")
+	flag.IntVar(&o.cpus, "cpus", 1, "the machine's processors")
 	flag.StringVar(&o.dir, "dir", "out/svm", "for what is made")
 	flag.Parse()
 	ok, err := test(o, os.Stdout)
@@ -55,23 +57,40 @@ func test(o options, out io.Writer) (ok bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	shell, err := fetchShell(filepath.Join(o.dir, "busybox"))
+	if err != nil {
+		return false, err
+	}
 	b, err := newBuilder(o.dir)
 	if err != nil {
 		return false, err
 	}
-	v := &verdict{out: out, verbose: o.verbose}
+	all, err := os.Create(filepath.Join(o.dir, "output.txt"))
+	if err != nil {
+		return false, err
+	}
+	defer all.Close()
+	v := &verdict{out: out, all: all}
+	if o.verbose {
+		v.all = io.MultiWriter(all, out)
+	}
 	p, err := b.plan(o, v)
 	if err != nil {
 		return false, err
 	}
 	m := machine{
-		kernel: k.image, initrd: filepath.Join(o.dir, "initramfs.cpio"), console: filepath.Join(o.dir, "console.txt"),
-		limit: o.limit, memory: 4096, cpus: 2,
+		kernel: k.image, initrd: filepath.Join(o.dir, "initramfs.cpio"), disk: filepath.Join(o.dir, "disk"),
+		console: filepath.Join(o.dir, "console.txt"),
+		limit:   o.limit, memory: 4096, cpus: o.cpus,
 	}
-	if err := pack(k, p, b, m.initrd); err != nil {
+	if err := pack(k, shell, p, b, m.initrd); err != nil {
 		return false, err
 	}
 	defer os.Remove(m.initrd)
+	defer os.Remove(m.disk)
+	if err := makeDisk(m.disk); err != nil {
+		return false, err
+	}
 	fmt.Fprintf(out, "booting %s with kvm-amd in %s\n", filepath.Base(k.image), emulator)
 	machineErr := m.run(v.line)
 	complaint, err := m.complaint()
@@ -98,7 +117,7 @@ func (b *builder) plan(o options, v *verdict) (p plan.Plan, err error) {
 		if len(tests) == 0 {
 			continue
 		}
-		p.Suites = append(p.Suites, s.planned(tests))
+		p.Suites = append(p.Suites, s.planned(tests, o.limit*2/3))
 		v.expect = append(v.expect, expected{suite: s, tests: tests})
 	}
 	if len(p.Suites) == 0 {
@@ -113,7 +132,7 @@ func (b *builder) suite(s suite, pattern string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	names, err := list(file)
+	names, err := list(s.dir, file)
 	if err != nil {
 		return nil, err
 	}

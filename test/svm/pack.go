@@ -2,10 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/u-root/u-root/pkg/cpio"
@@ -34,6 +36,26 @@ func (a *archive) file(to, from string) error {
 func (a *archive) text(to string, text []byte, mode uint64) {
 	a.records = append(a.records, cpio.StaticFile(strings.TrimPrefix(to, "/"), string(text), mode))
 }
+
+// program adds a program of the host's, with the libraries that it is linked to.
+func (a *archive) program(name string) error {
+	from, err := exec.LookPath(name)
+	if err != nil {
+		return err
+	}
+	text, err := exec.Command("ldd", from).Output()
+	if err != nil {
+		return fmt.Errorf("ldd %s: %w", from, err)
+	}
+	for _, lib := range library.FindAllString(string(text), -1) {
+		if err := a.file(lib, lib); err != nil {
+			return err
+		}
+	}
+	return a.file("/bin/"+name, from)
+}
+
+var library = regexp.MustCompile(`/\S+`)
 
 // tree adds what git knows of the sources, below to: tests read their testdata.
 func (a *archive) tree(to string) error {
@@ -74,6 +96,10 @@ func (a *archive) write(name string) error {
 		cpio.Directory("dev", 0o755),
 		cpio.CharDev("dev/console", 0o600, 5, 1),
 		cpio.Directory("tmp", 0o1777),
+		cpio.Directory("var/run", 0o755),
+		cpio.StaticFile("etc/passwd", "root:x:0:0::/:/bin/sh\n", 0o644),
+		cpio.StaticFile("etc/group", "root:x:0:\n", 0o644),
+		cpio.StaticFile("etc/hosts", "127.0.0.1 localhost\n", 0o644),
 	}, a.records...)
 	if err := cpio.WriteRecordsAndDirs(w, records); err != nil {
 		return err
@@ -88,9 +114,18 @@ func (a *archive) write(name string) error {
 const sources = "/src"
 
 // pack makes the machine's file system.
-func pack(k kernel, p plan.Plan, b *builder, name string) error {
+func pack(k kernel, shell string, p plan.Plan, b *builder, name string) error {
 	a := &archive{}
 	if err := a.file("/init", b.init); err != nil {
+		return err
+	}
+	if err := a.file("/bin/busybox", shell); err != nil {
+		return err
+	}
+	for _, c := range commands {
+		a.records = append(a.records, cpio.Symlink("bin/"+c, "busybox"))
+	}
+	if err := a.program("ip"); err != nil { // busybox's knows no namespaces
 		return err
 	}
 	for _, m := range modules {

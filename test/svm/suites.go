@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pvrun/pvrun/test/svm/plan"
 )
@@ -29,6 +30,34 @@ var suites = []suite{
 		"test/function/web", "test/function/recall", "test/bench/work", "test/e2e/programs/rest", "images/blk",
 	}},
 	{dir: "test/guests", images: []string{"test/guests/prog"}},
+	{
+		dir: "test/e2e",
+		programs: []string{
+			"images/hello", "images/markdown", "images/wordcount", "images/primes", "images/script",
+			"images/clock", "images/console", "images/exceptions", "images/gc", "images/paging", "images/threads", "images/timer",
+			"test/e2e/programs/cases", "test/e2e/programs/syscalls", "test/e2e/programs/sockets", "test/e2e/programs/zeros",
+		},
+		images: []string{
+			"images/hello", "images/markdown", "images/wordcount", "images/primes", "images/script",
+			"images/clock", "images/console", "images/exceptions", "images/gc", "images/paging", "images/threads", "images/timer",
+			"images/fn-hello", "images/fn-markdown", "images/fn-image", "images/fn-sql",
+			"test/e2e/programs/cases", "test/e2e/programs/syscalls", "test/e2e/programs/sockets", "test/e2e/programs/zeros",
+			"test/e2e/programs/function", "test/e2e/programs/exchange",
+		},
+		without: map[string]string{
+			"TestBadPackages": noGo, "TestNoGoCommand": noGo, "TestRunOfAPackage": noGo, "TestPlainGo": noGo,
+			"TestGoTest": noGo, "TestGoTestCoverPackages": noGo, "TestGoTestEnds": noGo, "TestGoTestFiles": noGo,
+			"TestGoTestWritable": noGo, "TestGoTestImages": noGo,
+			"TestCPUProfile": noGo, "TestOtherProfiles": noGo, "TestExecutionTrace": noGo, "TestTimeZones": noGo,
+			"TestCompare": noGo, "TestCompareAnImage": noGo, "TestCompareInterrupted": noGo,
+		},
+	},
+	{dir: "test/function", images: []string{
+		"test/function/programs/cases", "test/function/programs/greets", "test/function/programs/listens",
+	}},
+	{dir: "test/network", images: []string{
+		"images/httpd", "images/client", "images/grpc", "images/proxy", "test/network/greedy",
+	}},
 }
 
 // selected is the names of those tests that are to run.
@@ -44,14 +73,14 @@ func (s suite) selected(names []string, pattern string) ([]string, error) {
 }
 
 // planned is how the machine runs tests of a suite.
-func (s suite) planned(tests []string) plan.Suite {
+func (s suite) planned(tests []string, timeout time.Duration) plan.Suite {
 	dir := path.Join(sources, s.dir)
 	return plan.Suite{
 		Name: s.dir,
 		Dir:  dir,
 		Args: []string{
 			path.Join(dir, "built", path.Base(s.dir)+".test"),
-			"-test.v=test2json", "-test.timeout=20m", "-test.run=^(" + strings.Join(tests, "|") + ")$",
+			"-test.v=test2json", "-test.timeout=" + timeout.String(), "-test.run=^(" + strings.Join(tests, "|") + ")$",
 		},
 		Env: []string{"PVRUN_KVM=must", "PVRUN_BUILT=yes"},
 	}

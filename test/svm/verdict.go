@@ -14,12 +14,12 @@ import (
 // verdict reads what the machine says and finds what is wrong with it. A test that was
 // to run and of which nothing is heard has failed.
 type verdict struct {
-	out     io.Writer // for people
-	verbose bool
-	expect  []expected
-	now     *expected
-	done    bool
-	bad     int
+	out    io.Writer // for people
+	all    io.Writer // for everything that the tests say
+	expect []expected
+	now    *expected
+	done   bool
+	bad    int
 }
 
 // expected is a suite and what has become of it.
@@ -44,9 +44,7 @@ func (v *verdict) line(s string) {
 	switch {
 	case strings.HasPrefix(s, plan.Output) && v.now != nil:
 		v.now.line(strings.TrimPrefix(s, plan.Output))
-		if v.verbose {
-			fmt.Fprintln(v.out, strings.ReplaceAll(s[len(plan.Output):], "\x16", ""))
-		}
+		fmt.Fprintln(v.all, strings.ReplaceAll(s[len(plan.Output):], "\x16", ""))
 	case kind == plan.Begin:
 		v.now = nil
 		if i := slices.IndexFunc(v.expect, func(e expected) bool { return e.dir == rest }); i >= 0 {

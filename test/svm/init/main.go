@@ -41,18 +41,25 @@ func setUp() (*os.File, error) {
 		{"devtmpfs", "/dev", ""},
 		{"proc", "/proc", ""},
 		{"sysfs", "/sys", ""},
-		{"tmpfs", "/tmp", "size=80%"},
+		{"ext4", "/tmp", ""}, // O_DIRECT, holes, limits: what a disk has
 		{"tmpfs", "/dev/shm", ""},
 		{"devpts", "/dev/pts", "ptmxmode=666"},
 	} {
 		if err := os.MkdirAll(m.dir, 0o755); err != nil {
 			return os.Stdout, err
 		}
-		if err := unix.Mount(m.kind, m.dir, m.kind, 0, m.data); err != nil {
+		from := m.kind
+		if m.kind == "ext4" {
+			from = plan.Disk
+		}
+		if err := unix.Mount(from, m.dir, m.kind, 0, m.data); err != nil {
 			return os.Stdout, fmt.Errorf("mount %s: %w", m.dir, err)
 		}
 	}
 	if err := os.Chmod("/tmp", 0o1777); err != nil {
+		return os.Stdout, err
+	}
+	if err := asUsual(); err != nil {
 		return os.Stdout, err
 	}
 	f, err := os.OpenFile("/dev/ttyS1", os.O_WRONLY|unix.O_NOCTTY, 0)
@@ -60,6 +67,16 @@ func setUp() (*os.File, error) {
 		return os.Stdout, err
 	}
 	return f, loopback()
+}
+
+// asUsual sets what people's machines have and a new kernel does not.
+func asUsual() error {
+	many := unix.Rlimit{Cur: 1 << 16, Max: 1 << 20}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &many); err != nil {
+		return err
+	}
+	// Tests look at which pages have been touched.
+	return os.WriteFile("/sys/kernel/mm/transparent_hugepage/enabled", []byte("madvise"), 0)
 }
 
 // loopback brings interface lo up (netdevice(7)).

@@ -4,6 +4,9 @@ package plan
 // File is where the plan lies in the machine, as JSON.
 const File = "/plan.json"
 
+// Disk is where the machine has an empty file system.
+const Disk = "/dev/nvme0n1"
+
 // A line on the machine's second serial port begins with one of these.
 const (
 	Begin  = "@begin"  // and a suite's name
