@@ -7,6 +7,7 @@ CONFLAGS   ?=
 KILLS      ?= 200
 IMAGE      ?= hello
 ARGS       ?=
+SVMFLAGS   ?=
 
 # Modules of their own, beside the root's.
 MODULES    := images cmd/pvrun-net cmd/pvrun-serve function test/e2e/programs test/e2e/tested test/function/programs
@@ -15,7 +16,7 @@ STATIC     := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RACE       := $(shell command -v cc >/dev/null 2>&1 && echo -race)
 KVMREPORT  := $(CURDIR)/out/kvm-report.txt
 
-.PHONY: help build images run test e2e network durability fuzz bench conformance sample sample-trap trade-off fmt vet lint golden check ci clean
+.PHONY: help build images run test e2e network test-svm durability fuzz bench conformance sample sample-trap trade-off fmt vet lint golden check ci clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +56,10 @@ e2e: ## only the tests of the pvrun command
 
 network: ## test/network at full length
 	$(GO) test -count=1 -v -timeout 30m ./test/network -long
+
+test-svm: ## host tests under kvm-amd, in a PC that QEMU emulates; SVMFLAGS="-suite hv -run NAME"
+	@$(GO) build -o out/svm/svm ./test/svm
+	@nice out/svm/svm $(SVMFLAGS)
 
 durability: ## kv, sql and lsm killed KILLS=200 times each while they write, and more
 	$(GO) test -count=1 -v -timeout 3h ./test/durability -kills $(KILLS) -databases kv,sql,lsm

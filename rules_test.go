@@ -324,7 +324,7 @@ func TestMakefile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, target := range strings.Fields("help build images run test e2e durability fuzz bench conformance sample sample-trap trade-off fmt vet lint golden check ci clean") {
+	for _, target := range strings.Fields("help build images run test e2e test-svm durability fuzz bench conformance sample sample-trap trade-off fmt vet lint golden check ci clean") {
 		if !regexp.MustCompile(`(?m)^` + target + `:.* ## `).Match(text) {
 			t.Errorf("Makefile: no target %s with a line of help", target)
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"path"
 	"regexp"
 	"slices"
@@ -65,6 +66,11 @@ func (s suite) selected(names []string, pattern string) ([]string, error) {
 	re, err := regexp.Compile(pattern)
 	if err != nil {
 		return nil, err
+	}
+	for name := range s.without {
+		if !slices.Contains(names, name) {
+			return nil, fmt.Errorf("%s has no %s to leave out", s.dir, name)
+		}
 	}
 	return slices.DeleteFunc(names, func(name string) bool {
 		_, out := s.without[name]
