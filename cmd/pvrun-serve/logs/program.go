@@ -75,7 +75,8 @@ func (o *output) Stdout() io.Writer { return &o.stdout }
 func (o *output) Stderr() io.Writer { return &o.stderr }
 
 func (o *output) Begin(id string) {
-	o.stdout.id, o.stderr.id = id, id
+	o.stdout.begin(id)
+	o.stderr.begin(id)
 }
 
 func (o *output) End() {
@@ -83,17 +84,27 @@ func (o *output) End() {
 	o.stderr.flush()
 }
 
-// stream makes lines of what is written. It is one goroutine's at a time.
+// stream makes lines of what is written.
 type stream struct {
 	program *Program
 	name    string
-	id      string
-	line    []byte // what has come of it
-	cut     int    // bytes of it that are not in line
+
+	mu   sync.Mutex // an invocation may begin while a program writes
+	id   string
+	line []byte // what has come of it
+	cut  int    // bytes of it that are not in line
+}
+
+func (s *stream) begin(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.id = id
 }
 
 // Write never fails, and never waits.
 func (s *stream) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	n := len(b)
 	for len(b) > 0 {
 		i := bytes.IndexByte(b, '\n')
@@ -116,6 +127,8 @@ func (s *stream) add(b []byte) {
 
 // flush ends a line that has begun.
 func (s *stream) flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if len(s.line) > 0 {
 		s.end()
 	}
