@@ -14,19 +14,23 @@ import (
 
 	"github.com/pvrun/pvrun"
 	"github.com/pvrun/pvrun/build"
+	"github.com/pvrun/pvrun/cmd/pvrun-serve/boot"
 	"github.com/pvrun/pvrun/cmd/pvrun-serve/config"
 	"github.com/pvrun/pvrun/hv"
 )
 
-const help = `Serve functions over HTTP: programs that answer messages (function.Handle), each
-message by a clone of a machine that was booted once.
+const help = `Serve functions over HTTP: programs that answer messages (function.Handle), that
+serve HTTP at $PORT, or that are written for AWS Lambda. Clones of a machine that was
+booted once answer, one for each message, request or event.
 
 IMAGE is a file that pvrun build made, SNAP one that pvrun snapshot made. Anything
-else is a package, and is built first. POST /NAME, or POST / of a host that begins
-with "NAME.", has the message as its body. The answer is the response (200), the text
-of the handler's error (500), or one line: 404 no such function, 413 the message is
-too long, 429 too many wait, 502 the program ended or failed, 503 it is not ready,
-504 time-out. / is a page on how they are, /metrics is for Prometheus.
+else is a package, and is built first. A program that serves HTTP has all below
+/NAME, and all of a host that begins with "NAME."; bodies go through as they come,
+WebSockets too. Of others POST /NAME, or POST / of such a host, has the message or the
+event as its body. The answer is the response (200), the text of the handler's error
+(500), or one line: 404 no such function, 413 the message is too long, 429 too many
+wait, 502 the program ended or failed, 503 it is not ready, 504 time-out. / is a page
+on how they are, /metrics is for Prometheus.
 
 Flags hold for all functions that do not say otherwise in the file; docs/functions.md
 describes it. SIGHUP reads it anew and boots all functions anew; an image that changes
@@ -56,6 +60,9 @@ type flags struct {
 	min, max  int
 	queue     int
 	idle      time.Duration
+	contract  string
+	port      int
+	many      int
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -102,8 +109,11 @@ func (v *flags) command(stderr io.Writer) *cobra.Command {
 	f.DurationVar(&v.drain, "drain", config.Drain, "at the end, wait `DURATION` for what is under way")
 	f.IntVar(&v.line.Running, "running", 0, "have `N` vCPUs run at once, beside one for each function (default two for each CPU)")
 	f.StringVar(&v.isolation, "isolation", "invocation", "`WHAT` a clone is for: invocation, it is rewound after each; instance, it goes on to the next as it is")
+	f.IntVar(&v.many, "concurrency", 1, "give a clone up to `N` requests at once, with isolation instance and programs that serve HTTP")
+	f.StringVar(&v.contract, "contract", "auto", "how programs get their work, by `NAME`: message, as function.Handle; http, at $PORT; lambda, from the AWS Lambda Runtime API; auto, as they do")
+	f.IntVar(&v.port, "port", boot.DefaultPort, "have programs serve HTTP at `PORT`, their $PORT")
 	f.BoolVar(&v.fresh, "fresh", false, "make a new clone for each message, in place of rewinding one")
-	f.DurationVar(&v.timeout, "timeout", 30*time.Second, "end an invocation after `DURATION`, and one that waits so long; 0 is never")
+	f.DurationVar(&v.timeout, "timeout", 30*time.Second, "end an invocation after `DURATION`, or a request whose answer has not begun, and one that waits so long; 0 is never")
 	f.DurationVar(&v.ready, "ready-timeout", 30*time.Second, "give up when a program is not ready after `DURATION`; 0 is never")
 	f.IntVar(&v.min, "min", 0, "keep `N` clones of each function without demand")
 	f.IntVar(&v.max, "max", 0, "make `N` clones of each function at the most (default as many as can run)")
@@ -132,6 +142,9 @@ func (v *flags) settle(cmd *cobra.Command, args []string) error {
 	given(cmd, "min", &o.Min, &v.min)
 	given(cmd, "max", &o.Max, &v.max)
 	given(cmd, "queue", &o.Queue, &v.queue)
+	given(cmd, "contract", &o.Contract, &v.contract)
+	given(cmd, "port", &o.Port, &v.port)
+	given(cmd, "concurrency", &o.Concurrency, &v.many)
 	given(cmd, "idle", &o.Idle, &v.idle)
 	given(cmd, "memory", &o.Memory, &v.memory)
 	for _, e := range v.env {

@@ -8,31 +8,49 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/pvrun/pvrun/build"
+	"github.com/pvrun/pvrun/cmd/pvrun-serve/lambda"
 	"github.com/pvrun/pvrun/cmd/pvrun-serve/pool"
+	"github.com/pvrun/pvrun/cmd/pvrun-serve/web"
 	"github.com/pvrun/pvrun/hv"
 	"github.com/pvrun/pvrun/hypercall"
 )
 
 // Program says what to boot.
 type Program struct {
+	Name   string   // the function's
 	From   string   // an image, a snapshot or a package
 	Args   []string // after the program's name; not with a snapshot, nor are those below
 	Env    []string
 	Memory int64         // bytes; hv.DefaultMemory when 0
 	Within time.Duration // until it is ready; 0 is as long as it takes
+
+	// Contracts are those that it may follow; the first that it comes to is its own. Port
+	// is where it serves HTTP, unless Env has another; DefaultPort when 0.
+	Contracts []pool.Contract
+	Port      int
+
+	// Many is whether a clone has several requests at once.
+	Many bool
 }
 
 // ErrTimeout is the cause when the program is not ready in time.
 var ErrTimeout = errors.New("time-out")
 
 // Source is a snapshot as package pool has it.
-type Source struct{ *hv.Snapshot }
+type Source struct {
+	*hv.Snapshot
+	contract pool.Contract
+	port     int    // of contract HTTP
+	name     string // the function's
+}
 
 // New makes a clone.
 func (s Source) New(stdout, stderr io.Writer) (pool.Machine, error) {
@@ -40,13 +58,33 @@ func (s Source) New(stdout, stderr io.Writer) (pool.Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return vm, nil
+	switch s.contract {
+	case pool.HTTP:
+		return web.New(vm, s.port), nil
+	case pool.Lambda:
+		return lambda.New(vm, functionARN(s.name)), nil
+	}
+	return messages{vm}, nil
 }
+
+// messages is a machine whose program asks for messages.
+type messages struct{ *hv.VM }
+
+func (m messages) Invoke(ctx context.Context, _ string, message []byte) (hv.Response, error) {
+	return m.VM.Invoke(ctx, message)
+}
+
+func (m messages) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, errors.New("the program takes messages, and serves no HTTP")
+}
+
+// Contract is how the program gets its work.
+func (s Source) Contract() pool.Contract { return s.contract }
 
 // Stored is how many bytes the clones share.
 func (s Source) Stored() int64 { return s.Info().Stored }
 
-// Source boots the program until it asks for its first message, or opens its snapshot.
+// Source boots the program until it waits for its first work, or opens its snapshot.
 func (p Program) Source(ctx context.Context, out pool.Output) (pool.Source, error) {
 	if hv.IsSnapshot(p.From) {
 		return p.open()
@@ -61,16 +99,48 @@ func (p Program) Source(ctx context.Context, out pool.Output) (pool.Source, erro
 		ctx = limited
 	}
 	out.Begin("boot")
-	s, err := hv.Boot(ctx, hv.Config{
-		Image: image, Memory: p.Memory, Args: append([]string{p.name()}, p.Args...), Env: p.Env,
-		Stdout: out.Stdout(), Stderr: out.Stderr(),
-		Messages: true, Ready: hypercall.ReadyMessage,
-	})
+	s, err := hv.Boot(ctx, p.machine(image, out))
 	out.End()
 	if err != nil {
 		return nil, p.notReady(err)
 	}
-	return Source{s}, nil
+	return p.source(s)
+}
+
+// machine is what is booted.
+func (p Program) machine(image string, out pool.Output) hv.Config {
+	c := hv.Config{
+		Image: image, Memory: p.Memory, Args: append([]string{p.argv0()}, p.Args...),
+		Stdout: out.Stdout(), Stderr: out.Stderr(),
+		Messages: true, Ready: p.ready(), ServicePort: servicePort,
+	}
+	c.Env, c.ReadyPort = p.environment(image)
+	return c
+}
+
+// moments are those at which a program of each contract is ready, and what one that is
+// not has not done.
+var moments = map[pool.Contract]struct {
+	ready   hypercall.Ready
+	lacking string
+}{
+	pool.Message: {hypercall.ReadyMessage, "asked for a message, as function.Handle does"},
+	pool.HTTP:    {hypercall.ReadyListen, "served HTTP at $PORT"},
+	pool.Lambda:  {hypercall.ReadyConnect, "asked the Lambda Runtime API for an event"},
+}
+
+func (p Program) contracts() []pool.Contract {
+	if len(p.Contracts) > 0 {
+		return p.Contracts
+	}
+	return []pool.Contract{pool.Message, pool.HTTP, pool.Lambda}
+}
+
+func (p Program) ready() (r hypercall.Ready) {
+	for _, c := range p.contracts() {
+		r |= moments[c].ready
+	}
+	return r
 }
 
 func (p Program) open() (pool.Source, error) {
@@ -81,7 +151,37 @@ func (p Program) open() (pool.Source, error) {
 	case !s.Info().Messages:
 		return nil, errors.Join(fmt.Errorf("%s: its program gets no messages", p.From), s.Close())
 	}
-	return Source{s}, nil
+	return p.source(s)
+}
+
+// source is a snapshot whose program follows a contract that it may.
+func (p Program) source(s *hv.Snapshot) (pool.Source, error) {
+	info := s.Info()
+	contract, port := p.contract(info.Moment), info.ReadyPort
+	if port == 0 {
+		port = p.port()
+	}
+	switch {
+	case !slices.Contains(p.contracts(), contract):
+		return nil, errors.Join(fmt.Errorf("%s: its program follows contract %v", p.From, contract), s.Close())
+	case p.Many && contract != pool.HTTP:
+		return nil, errors.Join(&NotReadyError{fmt.Sprintf("concurrency: a program of contract %v has one invocation at a time", contract)}, s.Close())
+	}
+	return Source{Snapshot: s, contract: contract, port: port, name: p.Name}, nil
+}
+
+// contract is what the program follows that was ready at a moment: function.Ready tells
+// nothing of it.
+func (p Program) contract(moment hypercall.Ready) pool.Contract {
+	if moment == hypercall.ReadyCall && len(p.Contracts) == 1 {
+		return p.Contracts[0]
+	}
+	for c, m := range moments {
+		if m.ready == moment {
+			return c
+		}
+	}
+	return pool.Message
 }
 
 // image is the file to boot: what From is, or what it is built to in pvrun's cache.
@@ -106,8 +206,8 @@ func isFileName(name string) bool {
 	return strings.HasSuffix(name, ".img") || strings.HasSuffix(name, ".snap")
 }
 
-// name is the program's name for itself.
-func (p Program) name() string {
+// argv0 is the program's name for itself.
+func (p Program) argv0() string {
 	abs, err := filepath.Abs(p.From)
 	if err != nil {
 		abs = p.From
@@ -115,7 +215,7 @@ func (p Program) name() string {
 	return strings.TrimSuffix(filepath.Base(abs), ".img")
 }
 
-// NotReadyError is a program that came to no message; another start, or another image,
+// NotReadyError is a program that came to no work; another start, or another image,
 // may.
 type NotReadyError struct{ text string }
 
@@ -124,7 +224,7 @@ func (e *NotReadyError) Error() string { return e.text }
 func (p Program) notReady(err error) error {
 	var ended *hv.NotReadyError
 	var fault *hv.GuestFault
-	const lacking = "it has not asked for a message, as function.Handle does"
+	lacking := p.lacking()
 	switch {
 	case errors.As(err, &ended):
 		return &NotReadyError{fmt.Sprintf("%v: %s", err, lacking)}
@@ -134,4 +234,13 @@ func (p Program) notReady(err error) error {
 		return &NotReadyError{err.Error()}
 	}
 	return err
+}
+
+// lacking is what the program has not done.
+func (p Program) lacking() string {
+	var list []string
+	for _, c := range p.contracts() {
+		list = append(list, moments[c].lacking)
+	}
+	return "it has not " + strings.Join(list, ", or ")
 }

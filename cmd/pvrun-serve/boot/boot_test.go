@@ -37,7 +37,7 @@ func source(t *testing.T, p Program) (pool.Source, error) {
 
 func TestNotReady(t *testing.T) {
 	for argument, want := range map[string]string{
-		"never": "was not ready after 300ms: it has not asked for a message",
+		"never": "was not ready after 300ms: it has not asked for a message, as function.Handle does, or served HTTP at $PORT, or asked the Lambda Runtime API for an event",
 		"exit":  "the program has ended with code 3 before it was ready",
 	} {
 		_, err := source(t, Program{Args: []string{argument}, Within: 300 * time.Millisecond})
@@ -94,7 +94,7 @@ func version(t *testing.T, s pool.Source) {
 	defer m.Close()
 	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()
-	r, err := m.Invoke(ctx, []byte("version"))
+	r, err := m.Invoke(ctx, "id", []byte("version"))
 	if err != nil || string(r.Data) != "envarg" {
 		t.Errorf("got %q, %v", r.Data, err)
 	}

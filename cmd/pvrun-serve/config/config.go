@@ -20,6 +20,7 @@ import (
 	"github.com/pvrun/pvrun/cmd/pvrun-serve/gateway"
 	"github.com/pvrun/pvrun/cmd/pvrun-serve/pool"
 	"github.com/pvrun/pvrun/hv"
+	"github.com/pvrun/pvrun/hypercall"
 )
 
 // Config is all that is to be served.
@@ -52,6 +53,9 @@ type Options struct {
 	Max          *int              `yaml:"max"`
 	Queue        *int              `yaml:"queue"`
 	Idle         *time.Duration    `yaml:"idle"`
+	Contract     *string           `yaml:"contract"`
+	Port         *int              `yaml:"port"`
+	Concurrency  *int              `yaml:"concurrency"`
 }
 
 // file is the YAML.
@@ -91,6 +95,10 @@ const (
 	perCPU       = 2 // vCPUs that may run for each of the host's CPUs
 	maxClones    = 4096
 	maxQueue     = 1 << 20
+
+	// maxConcurrency is how many requests a clone has at once at the most: each has a
+	// stream, and another one may be on its end.
+	maxConcurrency = hypercall.MaxStreams / 2
 )
 
 // Read puts together what is to be served. The error is one line.
@@ -191,17 +199,20 @@ func (c *Config) function(name string, e functionFile, defaults, line Options) (
 	}
 	f = Function{Name: name, Path: first(e.Path, "/"+name), Host: strings.ToLower(e.Host)}
 	o := []Options{defaults, line, e.Options}
-	f.Program = program(e.Image, o)
+	if f.Program, err = program(name, e.Image, o); err != nil {
+		return f, err
+	}
 	if f.Limits, err = c.limits(o); err != nil {
 		return f, err
 	}
+	f.Program.Many = f.Limits.Concurrency > 1
 	return f, f.check(e.Options)
 }
 
 func (f *Function) check(own Options) error {
 	switch {
-	case (own.Args != nil || own.Env != nil || own.Memory != nil) && hv.IsSnapshot(f.Program.From):
-		return fmt.Errorf("args, env and memory: %s is a snapshot, whose program has begun already", f.Program.From)
+	case (own.Args != nil || own.Env != nil || own.Memory != nil || own.Port != nil) && hv.IsSnapshot(f.Program.From):
+		return fmt.Errorf("args, env, memory and port: %s is a snapshot, whose program has begun already", f.Program.From)
 	case !strings.HasPrefix(f.Path, "/") || strings.ContainsAny(f.Path, "?# \t\n"):
 		return fmt.Errorf("path %q: must begin with / and have no query", f.Path)
 	case f.Path == "/" || f.Path == "/metrics" || f.Path == "/status.json":

@@ -47,23 +47,29 @@ functions:
     idle: 1h
     ready-timeout: 2m
     timeout: 7s
+    contract: http
+    port: 3000
+    concurrency: 8
   other: {image: ./other, path: /v1/other, fresh: true}
 `, Line{Functions: []string{"third=third.snap"}, Options: Options{Timeout: &second, Memory: &size}})
 	want := Config{Listen: ":80", Drain: 5 * time.Second, Running: 3, Functions: []Function{
 		{
 			"hello", "/hello", "hello.example.com",
-			boot.Program{From: "hello.img", Args: []string{"x", "y z"}, Env: []string{"A=a", "B=c"}, Memory: 32 << 20, Within: 2 * time.Minute},
-			pool.Limits{Reuse: true, Timeout: 7 * time.Second, Min: 1, Max: 2, Idle: time.Hour},
+			boot.Program{
+				Name: "hello", From: "hello.img", Args: []string{"x", "y z"}, Env: []string{"A=a", "B=c"}, Memory: 32 << 20, Within: 2 * time.Minute,
+				Contracts: []pool.Contract{pool.HTTP}, Port: 3000, Many: true,
+			},
+			pool.Limits{Reuse: true, Timeout: 7 * time.Second, Min: 1, Max: 2, Idle: time.Hour, Concurrency: 8, Grace: 5 * time.Second},
 		},
 		{
 			"other", "/v1/other", "",
-			boot.Program{From: "./other", Env: []string{"A=a", "B=b"}, Memory: 32 << 20, Within: 30 * time.Second},
-			pool.Limits{Fresh: true, Timeout: time.Second, Max: 4, Queue: 128, Idle: time.Minute},
+			boot.Program{Name: "other", From: "./other", Env: []string{"A=a", "B=b"}, Memory: 32 << 20, Within: 30 * time.Second, Port: 8080},
+			pool.Limits{Fresh: true, Timeout: time.Second, Max: 4, Queue: 128, Idle: time.Minute, Concurrency: 1, Grace: 5 * time.Second},
 		},
 		{
 			"third", "/third", "",
-			boot.Program{From: "third.snap", Env: []string{"A=a", "B=b"}, Memory: 32 << 20, Within: 30 * time.Second},
-			pool.Limits{Timeout: time.Second, Max: 4, Queue: 128, Idle: time.Minute},
+			boot.Program{Name: "third", From: "third.snap", Env: []string{"A=a", "B=b"}, Memory: 32 << 20, Within: 30 * time.Second, Port: 8080},
+			pool.Limits{Timeout: time.Second, Max: 4, Queue: 128, Idle: time.Minute, Concurrency: 1, Grace: 5 * time.Second},
 		},
 	}}
 	if err != nil || !reflect.DeepEqual(c, want) {
@@ -95,6 +101,10 @@ func TestBadFiles(t *testing.T) {
 		"functions: {f: {image: x, host: 'a:80'}}":                     "must be a name",
 		"functions: {f: {image: x}, g: {image: x, path: /f}}":          "function g: /f is f's already",
 		"functions: {f: {image: x, host: a}, g: {image: x, host: A}}":  "function g: a is f's already",
+		"functions: {f: {image: x, contract: grpc}}":                   `contract "grpc": must be auto, message, http or lambda`,
+		"functions: {f: {image: x, port: 70000}}":                      "port 70000: must be from 1 to 65535",
+		"functions: {f: {image: x, concurrency: 2}}":                   "concurrency 2: needs isolation instance",
+		"functions: {f: {image: x, concurrency: 0}}":                   "concurrency 0: must be from 1 to 32",
 		"running: -1\nfunctions: {f: {image: x}}":                      "running -1: must be from 1",
 		"drain: -1s\nfunctions: {f: {image: x}}":                       "drain -1s",
 		"functions: {}":                                                "there is no function to serve",
@@ -137,7 +147,7 @@ func TestSnapshot(t *testing.T) {
 	if _, err := read(t, "defaults: {memory: 1g}\nfunctions: {f: {image: "+snap+"}}", Line{}); err != nil {
 		t.Error(err)
 	}
-	for _, option := range []string{"memory: 1g", "args: [x]", "env: {A: b}"} {
+	for _, option := range []string{"memory: 1g", "args: [x]", "env: {A: b}", "port: 80"} {
 		_, err := read(t, "functions: {f: {image: "+snap+", "+option+"}}", Line{})
 		if err == nil || !strings.Contains(err.Error(), "is a snapshot, whose program has begun already") {
 			t.Errorf("%s: got %v", option, err)

@@ -26,8 +26,17 @@ func pick[T any](list []Options, v T, of func(*Options) *T) T {
 	return v
 }
 
-func program(image string, o []Options) boot.Program {
+// contracts are what contract may be: which a program may follow.
+var contracts = map[string][]pool.Contract{
+	"auto":    nil,
+	"message": {pool.Message},
+	"http":    {pool.HTTP},
+	"lambda":  {pool.Lambda},
+}
+
+func program(name, image string, o []Options) (boot.Program, error) {
 	p := boot.Program{
+		Name:   name,
 		From:   image,
 		Memory: int64(pick(o, Size(hv.DefaultMemory), func(o *Options) *Size { return o.Memory })),
 		Within: pick(o, readyTimeout, func(o *Options) *time.Duration { return o.ReadyTimeout }),
@@ -42,7 +51,16 @@ func program(image string, o []Options) boot.Program {
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		p.Env = append(p.Env, name+"="+env[name])
 	}
-	return p
+	contract := pick(o, "auto", func(o *Options) *string { return o.Contract })
+	list, known := contracts[contract]
+	if !known {
+		return p, fmt.Errorf("contract %q: must be auto, message, http or lambda", contract)
+	}
+	p.Contracts, p.Port = list, pick(o, boot.DefaultPort, func(o *Options) *int { return o.Port })
+	if p.Port < 1 || p.Port > 0xffff {
+		return p, fmt.Errorf("port %d: must be from 1 to 65535", p.Port)
+	}
+	return p, nil
 }
 
 func (c *Config) limits(o []Options) (l pool.Limits, err error) {
@@ -55,12 +73,19 @@ func (c *Config) limits(o []Options) (l pool.Limits, err error) {
 		Max:     pick(o, c.Running+1, func(o *Options) *int { return o.Max }),
 		Queue:   pick(o, queue, func(o *Options) *int { return o.Queue }),
 		Idle:    pick(o, idle, func(o *Options) *time.Duration { return o.Idle }),
+		Grace:   c.Drain,
+
+		Concurrency: pick(o, 1, func(o *Options) *int { return o.Concurrency }),
 	}
 	switch {
 	case isolation != byInvocation && isolation != byInstance:
 		err = fmt.Errorf("isolation %q: must be invocation or instance", isolation)
 	case l.Fresh && l.Reuse:
 		err = errors.New("fresh and isolation instance: a new clone is no reused one")
+	case l.Concurrency < 1 || l.Concurrency > maxConcurrency:
+		err = fmt.Errorf("concurrency %d: must be from 1 to %d", l.Concurrency, maxConcurrency)
+	case l.Concurrency > 1 && !l.Reuse:
+		err = fmt.Errorf("concurrency %d: needs isolation instance", l.Concurrency)
 	case l.Timeout < 0 || l.Idle < 0:
 		err = errors.New("timeout and idle must not be negative")
 	case l.Max < 1 || l.Max > maxClones:

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -69,6 +71,7 @@ type fakeSource struct {
 }
 
 func (s *fakeSource) New(io.Writer, io.Writer) (pool.Machine, error) { return fakeMachine{s.text}, nil }
+func (s *fakeSource) Contract() pool.Contract                        { return pool.Message }
 func (s *fakeSource) Stored() int64                                  { return 0 }
 func (s *fakeSource) Close() error {
 	s.fakes.mu.Lock()
@@ -79,16 +82,19 @@ func (s *fakeSource) Close() error {
 
 type fakeMachine struct{ text string }
 
-func (m fakeMachine) Invoke(ctx context.Context, message []byte) (hv.Response, error) {
+func (m fakeMachine) Invoke(ctx context.Context, _ string, message []byte) (hv.Response, error) {
 	if string(message) == "second" {
 		time.Sleep(time.Second)
 	}
 	return hv.Response{Data: []byte(m.text)}, nil
 }
-func (fakeMachine) Rewind() error    { return nil }
-func (fakeMachine) Stats() hv.Stats  { return hv.Stats{} }
-func (fakeMachine) OwnMemory() int64 { return 0 }
-func (fakeMachine) Close() error     { return nil }
+func (fakeMachine) RunUntil(context.Context, <-chan struct{}) error { return &hv.EndedError{} }
+func (fakeMachine) RoundTrip(*http.Request) (*http.Response, error) { return nil, errors.New("no") }
+func (fakeMachine) Signal(syscall.Signal)                           {}
+func (fakeMachine) Rewind() error                                   { return nil }
+func (fakeMachine) Stats() hv.Stats                                 { return hv.Stats{} }
+func (fakeMachine) OwnMemory() int64                                { return 0 }
+func (fakeMachine) Close() error                                    { return nil }
 
 // functions is a configuration of functions with those names and arguments.
 func functions(image string, list ...[2]string) (c config.Config) {

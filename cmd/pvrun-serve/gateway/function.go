@@ -74,12 +74,30 @@ func newTable(all []*Function) *table {
 	return t
 }
 
-// find is the function that a request is for: by its path, or, of the path /, by its host,
-// which is a function's own or begins with its name.
-func (t *table) find(host, path string) *Function {
-	if f := t.paths[path]; f != nil || path != "/" {
-		return f
+// find is the function that a request is for, and what of the path is not for its
+// program. A host is a function's own, or begins with its name. Programs that serve HTTP
+// have all paths of their hosts, and those below their path; others have one path.
+func (t *table) find(host, path string) (f *Function, prefix string) {
+	at := t.at(host)
+	if at != nil && at.whole() {
+		return at, ""
 	}
+	for p := path; p != ""; p = p[:strings.LastIndexByte(p, '/')] {
+		if f := t.paths[p]; f != nil && (p == path || f.whole()) {
+			return f, p
+		}
+		if !strings.Contains(p, "/") {
+			break
+		}
+	}
+	if path == "/" {
+		return at, ""
+	}
+	return nil, ""
+}
+
+// at is the function of a host.
+func (t *table) at(host string) *Function {
 	host, _, _ = strings.Cut(strings.ToLower(host), ":")
 	if f := t.hosts[host]; f != nil {
 		return f
@@ -89,4 +107,10 @@ func (t *table) find(host, path string) *Function {
 		return nil
 	}
 	return t.names[name]
+}
+
+// whole says whether all paths are the program's. It may be so as long as nobody knows.
+func (f *Function) whole() bool {
+	c, known := f.Pool.Contract()
+	return !known || c == pool.HTTP
 }

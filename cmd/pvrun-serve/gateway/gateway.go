@@ -59,11 +59,23 @@ func (g *Gateway) Forget(f *Function) { g.metrics.forget(f.Name) }
 func (g *Gateway) functions() []*Function { return g.table.Load().all }
 
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if f := g.table.Load().find(r.Host, r.URL.Path); f != nil {
-		g.serve(w, r, f)
+	t := g.table.Load()
+	f, prefix := t.find(r.Host, r.URL.Path)
+	if f == nil {
+		if name, ok := awsName(r.URL.Path); ok {
+			g.serveAWS(w, r, t.names[name])
+			return
+		}
+		g.pages.ServeHTTP(w, r)
 		return
 	}
-	g.pages.ServeHTTP(w, r)
+	id := g.nextID()
+	w.Header().Set(HeaderInvocation, id)
+	if c, known := f.Pool.Contract(); known && c != pool.HTTP {
+		g.serve(w, r, f, id, c)
+	} else {
+		g.forward(w, r, f, id, prefix)
+	}
 }
 
 // nextID is unique in this process, and most likely among all.
@@ -71,9 +83,8 @@ func (g *Gateway) nextID() string {
 	return g.prefix + "-" + strconv.FormatUint(g.last.Add(1), 10)
 }
 
-func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, f *Function) {
-	id := g.nextID()
-	w.Header().Set(HeaderInvocation, id)
+// serve has a function answer what a request has as its body.
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, f *Function, id string, c pool.Contract) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		http.Error(w, "a function takes messages by POST", http.StatusMethodNotAllowed)
@@ -84,10 +95,10 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, f *Function) {
 		refuse(w, err)
 		return
 	}
-	res := f.Pool.Invoke(r.Context(), id, message)
+	res := f.Pool.Invoke(invokeContext(r, c), id, message)
 	free()
 	g.record(f, id, &res)
-	answer(w, &res, f)
+	answer(w, &res, f, c)
 }
 
 // httpError is why a request has no invocation.
@@ -96,15 +107,20 @@ type httpError struct {
 	error
 }
 
-func refuse(w http.ResponseWriter, err error) {
+func statusOf(err error) int {
 	var h httpError
 	if !errors.As(err, &h) {
-		h.status = http.StatusBadRequest
+		return http.StatusBadRequest
 	}
-	if h.status == http.StatusTooManyRequests {
+	return h.status
+}
+
+func refuse(w http.ResponseWriter, err error) {
+	status := statusOf(err)
+	if status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "1")
 	}
-	http.Error(w, err.Error(), h.status)
+	http.Error(w, err.Error(), status)
 }
 
 // message reads a request's body, when there is room for it; free gives the room back.
@@ -162,6 +178,7 @@ var statuses = map[pool.Outcome]int{
 	pool.Failed:   http.StatusInternalServerError,
 	pool.TimedOut: http.StatusGatewayTimeout,
 	pool.Ended:    http.StatusBadGateway,
+	pool.Broken:   http.StatusBadGateway,
 	pool.Fault:    http.StatusBadGateway,
 	pool.Busy:     http.StatusTooManyRequests,
 	pool.NotReady: http.StatusServiceUnavailable,
@@ -170,17 +187,20 @@ var statuses = map[pool.Outcome]int{
 	pool.Cancelled: http.StatusServiceUnavailable, // nobody reads it
 }
 
-func answer(w http.ResponseWriter, res *pool.Result, f *Function) {
+func answer(w http.ResponseWriter, res *pool.Result, f *Function, c pool.Contract) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
 	switch res.Outcome {
-	case pool.OK:
-		h.Set("Content-Type", "application/octet-stream")
+	case pool.OK, pool.Failed:
+		h.Set("Content-Type", contentType(res, c))
 	case pool.Busy, pool.NotReady:
 		h.Set("Retry-After", "1")
 		fallthrough
 	default:
 		h.Set("Content-Type", "text/plain; charset=utf-8")
+	}
+	if c == pool.Lambda && res.Outcome == pool.Failed {
+		h.Set(headerError, unhandled)
 	}
 	text := res.Response.Data
 	if res.Err != nil {
@@ -190,6 +210,17 @@ func answer(w http.ResponseWriter, res *pool.Result, f *Function) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(bodyTime)) // of this answer only
 	w.WriteHeader(statuses[res.Outcome])
 	w.Write(text) // a client that has gone needs no answer
+}
+
+// contentType is of a response: what Lambda's programs answer is JSON.
+func contentType(res *pool.Result, c pool.Contract) string {
+	switch {
+	case c == pool.Lambda:
+		return "application/json"
+	case res.Response.Failed:
+		return "text/plain; charset=utf-8"
+	}
+	return "application/octet-stream"
 }
 
 // words are one line on an invocation without a response.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,15 +23,36 @@ import (
 )
 
 // source makes machines that answer as they are asked to.
-type source struct{}
+type source struct{ contract pool.Contract }
 
 func (source) New(io.Writer, io.Writer) (pool.Machine, error) { return machine{}, nil }
+func (s source) Contract() pool.Contract                      { return s.contract }
 func (source) Stored() int64                                  { return 1 << 20 }
 func (source) Close() error                                   { return nil }
 
 type machine struct{}
 
-func (machine) Invoke(ctx context.Context, message []byte) (hv.Response, error) {
+func (machine) RunUntil(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// RoundTrip answers with what it was asked.
+func (machine) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Path == "/garbage" {
+		return nil, errors.New("malformed HTTP response")
+	}
+	text := fmt.Sprintf("%s %s %s %s %s", r.Method, r.Host, r.URL.RequestURI(), r.Header.Get("X-Forwarded-Prefix"), r.Header.Get("X-Forwarded-Host"))
+	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: r}, nil
+}
+
+func (machine) Signal(syscall.Signal) {}
+
+func (machine) Invoke(ctx context.Context, _ string, message []byte) (hv.Response, error) {
 	switch string(message) {
 	case "fail":
 		return hv.Response{Data: []byte("no <such> key"), Failed: true}, nil

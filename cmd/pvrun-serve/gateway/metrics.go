@@ -66,6 +66,7 @@ var (
 	descClosed      = describe("clones_closed_total", "Clones taken away.")
 	descExits       = describe("exits_total", "Exits of vCPUs to user space, by reason.", "reason")
 	descClones      = describe("clones", "Clones there are.", "state")
+	descRequests    = describe("requests", "Messages, events and requests that have a clone.")
 	descQueue       = describe("queue_length", "Invocations that wait for a clone.")
 	descMemory      = describe("memory_bytes", "Memory of the snapshot, which all clones share, and of the clones' own.", "of")
 	descReady       = describe("ready", "Whether the function can be invoked.")
@@ -108,6 +109,7 @@ func collect(to chan<- prometheus.Metric, f *Function, s pool.Status) {
 	} {
 		gauge(descClones, int64(n), state)
 	}
+	gauge(descRequests, int64(s.Requests))
 	gauge(descQueue, int64(s.Queued))
 	gauge(descMemory, s.Shared, "snapshot")
 	gauge(descMemory, s.Own, "clones")

@@ -58,7 +58,10 @@ type FunctionStatus struct {
 	ErrorRate float64                 `json:"error_rate"`
 	P50       float64                 `json:"p50_seconds"`
 	P99       float64                 `json:"p99_seconds"`
-	Running   int                     `json:"running"`
+	Contract  string                  `json:"contract,omitempty"` // when it is known
+	Many      int                     `json:"concurrency"`
+	Requests  int                     `json:"requests"` // messages, events and requests under way
+	Running   int                     `json:"running"`  // clones
 	Idle      int                     `json:"ready_clones"`
 	Queued    int                     `json:"queued"`
 	Changing  int                     `json:"changing"` // clones that are made, rewound or closed
@@ -81,7 +84,12 @@ func (g *Gateway) status(now time.Time) Status {
 
 func (f *Function) status(now time.Time) FunctionStatus {
 	p, v := f.Pool.Status(), f.window.view(now)
+	contract := ""
+	if p.Ready {
+		contract = p.Contract.String()
+	}
 	return FunctionStatus{
+		Contract: contract, Many: max(1, p.Limits.Concurrency), Requests: p.Requests,
 		Name: f.Name, Path: f.Path, Ready: p.Ready, Trouble: firstLine(f.Trouble()), Isolation: isolation(p.Limits),
 		Rate: v.Rate, ErrorRate: v.Errors, P50: v.P50.Seconds(), P99: v.P99.Seconds(),
 		Running: p.Running, Idle: p.Idle, Queued: p.Queued, Changing: p.Starting + p.Rewinding + p.Closing, Max: p.Limits.Max,

@@ -2,8 +2,6 @@ package pool
 
 import (
 	"time"
-
-	"github.com/pvrun/pvrun/hv"
 )
 
 // clone is a machine and what is known of it.
@@ -12,6 +10,11 @@ type clone struct {
 	output  Output
 	of      *version
 	since   time.Time // it is ready
+	users   int       // invocations that have it
+	session *session  // while it has requests; nil for messages
+	used    bool      // its program has had work, since it was made or rewound
+	broken  bool      // it cannot go on
+	told    bool      // its program has had SIGTERM
 
 	looked time.Time // at what it has done; of the goroutine that has the clone
 	seen   look      // then; the function's
@@ -31,10 +34,9 @@ func (f *Function) grow() {
 	if f.closed || f.current == nil {
 		return
 	}
-	coming := len(f.ready) + f.making + f.rewinding
 	want := f.limits.Min - f.clones
 	if f.busy > 0 || len(f.queue) > 0 {
-		want = max(want, len(f.queue)+spare-coming)
+		want = max(want, f.lacking()-len(f.ready)-f.making-f.rewinding)
 	}
 	// Those that are closing still have memory.
 	want = min(want, f.limits.Max-f.clones, 2*f.limits.Max-f.clones-f.closing)
@@ -44,6 +46,16 @@ func (f *Function) grow() {
 		f.current.users++
 		go f.make(f.current)
 	}
+}
+
+// lacking is how many clones are to be there beside those at work. The lock is held.
+func (f *Function) lacking() int {
+	n := f.places(f.current)
+	list := (len(f.queue) + n - 1) / n
+	if f.roomy() == nil {
+		list += spare
+	}
+	return list
 }
 
 // make makes a clone. One that cannot be made is the failure of who waits for it.
@@ -68,13 +80,14 @@ func (f *Function) make(v *version) {
 	}
 }
 
-// offer has a clone that is ready take an invocation, or wait for one. The lock is held.
+// offer has a clone that is ready take invocations, or wait for one. The lock is held.
 func (f *Function) offer(c *clone, cold bool) {
 	switch {
-	case f.closed || c.of != f.current || f.clones > f.limits.Max:
+	case f.closed || c.of != f.current || f.clones > f.limits.Max, c.used && !f.limits.Reuse:
 		f.drop(c)
 		f.grow()
 	case f.hand(handed{clone: c, cold: cold}):
+		f.fill(c, cold)
 		f.grow()
 	default:
 		c.since = time.Now()
@@ -82,20 +95,48 @@ func (f *Function) offer(c *clone, cold bool) {
 	}
 }
 
+// fill has those that wait use the room that a clone at work has. The lock is held.
+func (f *Function) fill(c *clone, cold bool) {
+	for f.room(c) && f.hand(handed{clone: c, cold: cold}) {
+	}
+}
+
+// seat counts one more who has the clone. The lock is held.
+func (f *Function) seat(c *clone) {
+	c.users++
+	f.running++
+	if c.users > 1 || c.session != nil {
+		return
+	}
+	f.busy++
+	if c.of.contract == HTTP {
+		f.begin(c)
+	}
+}
+
+// unseat is the opposite. The lock is held.
+func (f *Function) unseat(c *clone) {
+	c.users--
+	f.running--
+}
+
 // put gives back a clone that a waiter had and did not use.
 func (f *Function) put(c *clone) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.unseat(c)
 	f.busy--
 	f.offer(c, false)
 }
 
-// used has a clone that was invoked made ready again, if it has answered, or taken away.
+// did has a clone that was invoked made ready again, if it has answered, or taken away.
 // The turn that it has had lasts until then: rewinding is work of the function's, too.
-func (f *Function) used(c *clone, answered bool) {
+func (f *Function) did(c *clone, answered bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.unseat(c)
 	f.busy--
+	c.used, c.broken = true, !answered
 	if f.limits.Fresh && !f.limits.Reuse || !answered {
 		f.turns.give()
 		f.drop(c)
@@ -112,6 +153,7 @@ func (f *Function) renew(c *clone, asItIs bool) {
 	var err error
 	if !asItIs {
 		err = c.machine.Rewind()
+		c.used = false
 	}
 	f.turns.give()
 	f.mu.Lock()
@@ -119,6 +161,7 @@ func (f *Function) renew(c *clone, asItIs bool) {
 	f.rewinding--
 	f.saw(c, seen)
 	if err != nil {
+		c.broken = true
 		f.trouble(err)
 		f.drop(c)
 		f.grow()
@@ -127,11 +170,16 @@ func (f *Function) renew(c *clone, asItIs bool) {
 	f.offer(c, false)
 }
 
-// drop closes a clone that is in no list any more. The lock is held.
+// drop closes a clone that is in no list any more. One that has state, as those have that
+// are used as they are, is told before. The lock is held.
 func (f *Function) drop(c *clone) {
 	f.clones--
 	f.closing++
+	tell, grace := f.limits.Reuse && c.used && !c.broken, f.limits.Grace
 	go func() {
+		if tell {
+			f.terminate(c, grace)
+		}
 		seen := c.look(time.Now(), true)
 		err := c.machine.Close()
 		f.mu.Lock()
@@ -205,5 +253,3 @@ func (f *Function) saw(c *clone, seen *look) {
 	f.memory += seen.memory - c.seen.memory
 	c.seen = *seen
 }
-
-var _ Machine = (*hv.VM)(nil)

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"os"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,9 +20,12 @@ func TestMain(m *testing.M) { os.Exit(need.Main(m)) }
 
 // fakeSource makes machines that are functions.
 type fakeSource struct {
+	contract Contract
+
 	boot   time.Duration // to make a machine
 	fails  error         // to make one
 	rewind error
+	idle   time.Duration // from the end of requests until the program does nothing
 	answer func(ctx context.Context, m *fakeMachine, message string) (string, error)
 
 	mu     sync.Mutex
@@ -35,6 +41,13 @@ type fakeMachine struct {
 	busy    bool
 	closed  bool
 	exits   uint64
+
+	asked, most int           // requests now, and at the most
+	running     bool          // RunUntil is under way
+	life        chan struct{} // closed when that is over
+	ended       func()        // has RunUntil return
+	signals     []syscall.Signal
+	signal      chan struct{} // closed by the first
 }
 
 func (s *fakeSource) New(io.Writer, io.Writer) (Machine, error) {
@@ -47,10 +60,12 @@ func (s *fakeSource) New(io.Writer, io.Writer) (Machine, error) {
 	if s.fails != nil {
 		return nil, s.fails
 	}
-	m := &fakeMachine{source: s}
+	m := &fakeMachine{source: s, signal: make(chan struct{})}
 	s.made = append(s.made, m)
 	return m, nil
 }
+
+func (s *fakeSource) Contract() Contract { return s.contract }
 
 func (s *fakeSource) Stored() int64 { return 1 << 20 }
 
@@ -96,7 +111,7 @@ func (m *fakeMachine) enter() func() {
 	}
 }
 
-func (m *fakeMachine) Invoke(ctx context.Context, message []byte) (hv.Response, error) {
+func (m *fakeMachine) Invoke(ctx context.Context, _ string, message []byte) (hv.Response, error) {
 	defer m.enter()()
 	m.uses++
 	m.all++
@@ -106,6 +121,91 @@ func (m *fakeMachine) Invoke(ctx context.Context, message []byte) (hv.Response, 
 		return hv.Response{Data: []byte(text), Failed: true}, nil
 	}
 	return hv.Response{Data: []byte(text)}, err
+}
+
+// RunUntil ends when it is told to, by "end" as a request, and by SIGTERM when there is no
+// request.
+func (m *fakeMachine) RunUntil(ctx context.Context, done <-chan struct{}) error {
+	defer m.enter()()
+	m.exits += 3
+	m.source.mu.Lock()
+	m.running, m.life = true, make(chan struct{})
+	ended := make(chan struct{})
+	m.ended = sync.OnceFunc(func() { close(ended) })
+	m.source.mu.Unlock()
+	defer func() {
+		m.source.mu.Lock()
+		defer m.source.mu.Unlock()
+		m.running = false
+		close(m.life)
+	}()
+	select {
+	case <-done:
+	case <-ended:
+		return &hv.EndedError{Exit: hv.Exit{Code: 2}}
+	case <-m.signal:
+		if done != nil {
+			<-done
+		}
+		return &hv.EndedError{}
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case <-time.After(m.source.idle):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// RoundTrip answers a request for what is its path.
+func (m *fakeMachine) RoundTrip(r *http.Request) (*http.Response, error) {
+	m.source.mu.Lock()
+	if !m.running {
+		panic("a request to a machine that does not run")
+	}
+	m.asked++
+	m.all++
+	m.uses++
+	m.most = max(m.most, m.asked)
+	life, end := m.life, m.ended
+	m.source.mu.Unlock()
+	defer func() {
+		m.source.mu.Lock()
+		defer m.source.mu.Unlock()
+		m.asked--
+	}()
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-life:
+			cancel(hv.ErrOver)
+		case <-ctx.Done():
+		}
+	}()
+	message := strings.TrimPrefix(r.URL.Path, "/")
+	switch message {
+	case "end":
+		end()
+		return nil, hv.ErrOver
+	case "garbage":
+		return nil, errors.New("malformed")
+	}
+	if _, err := m.source.answer(ctx, m, message); err != nil {
+		return nil, err
+	}
+	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+}
+
+func (m *fakeMachine) Signal(sig syscall.Signal) {
+	m.source.mu.Lock()
+	defer m.source.mu.Unlock()
+	m.signals = append(m.signals, sig)
+	if len(m.signals) == 1 {
+		close(m.signal)
+	}
 }
 
 func (m *fakeMachine) Rewind() error {

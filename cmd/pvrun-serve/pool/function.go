@@ -13,11 +13,14 @@ import (
 type Limits struct {
 	Reuse   bool          // a clone goes on to the next invocation as it is
 	Fresh   bool          // a clone is closed after each, and not rewound
-	Timeout time.Duration // of an invocation, and of waiting for its turn; 0 is never
+	Timeout time.Duration // of an invocation, or until its answer begins, and of waiting for its turn; 0 is never
 	Min     int           // clones that are there without demand
 	Max     int           // clones at the most, 1 at the least
 	Queue   int           // invocations that may wait when Max are under way
 	Idle    time.Duration // after which clones beyond Min are closed; 0 is never
+
+	Concurrency int           // requests that a clone has at once, with Reuse; 1 when 0
+	Grace       time.Duration // for a program that was asked to end, with Reuse
 }
 
 // Errors of invocations that have not run.
@@ -26,10 +29,14 @@ var (
 	ErrLate     = errors.New("waited too long for others to end")
 	ErrNotReady = errors.New("the function is not ready")
 	ErrClosed   = errors.New("the function is being taken away")
+	ErrChanged  = errors.New("the function has changed")
 )
 
 // ErrTimeout is the cause when an invocation has taken too long.
 var ErrTimeout = errors.New("time-out")
+
+// ErrSpent is of Machine.Invoke: there is a response, but the machine is of no more use.
+var ErrSpent = errors.New("the program has answered, and did not come to rest")
 
 // Function is a program of which clones answer messages. All methods may be called
 // from any goroutine.
@@ -37,6 +44,8 @@ type Function struct {
 	turns   *party
 	output  func() Output
 	trouble func(error)
+	ctx     context.Context // of all requests
+	kill    context.CancelCauseFunc
 
 	mu      sync.Mutex
 	limits  Limits
@@ -45,10 +54,13 @@ type Function struct {
 	present int // invocations that wait or run
 	queue   []*waiter
 	ready   []*clone // the youngest last
+	working []*clone // that have sessions
 	counts  Counts
 	memory  int64 // of clones, when they were last looked at
 
 	clones, making, busy, rewinding, closing int // clones is all but those closing
+
+	running int // invocations that have a clone
 
 	gone *sync.Cond // clones or versions have become fewer
 	open int        // versions that are not closed
@@ -56,8 +68,9 @@ type Function struct {
 
 // version is what was booted at one time, and its clones.
 type version struct {
-	source Source
-	users  int // clones, and the function while it is the current one
+	source   Source
+	contract Contract
+	users    int // clones, and the function while it is the current one
 }
 
 type waiter struct {
@@ -77,6 +90,7 @@ func New(limits Limits, turns *Turns, output func() Output, trouble func(error))
 	f := &Function{limits: limits, turns: turns.join(), output: output, trouble: trouble}
 	f.counts.Exits = map[string]uint64{}
 	f.gone = sync.NewCond(&f.mu)
+	f.ctx, f.kill = context.WithCancelCause(context.Background())
 	return f
 }
 
@@ -84,6 +98,9 @@ func New(limits Limits, turns *Turns, output func() Output, trouble func(error))
 func (f *Function) SetLimits(limits Limits) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.limits.Reuse && !limits.Reuse {
+		f.dropReady() // they are not as they were made
+	}
 	f.limits = limits
 	f.trim(time.Time{})
 	f.grow()
@@ -94,6 +111,16 @@ func (f *Function) Ready() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.current != nil && !f.closed
+}
+
+// Contract says how the program gets its work; ok is whether that is known.
+func (f *Function) Contract() (c Contract, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.current == nil {
+		return 0, false
+	}
+	return f.current.contract, true
 }
 
 // Result is what has become of an invocation.
@@ -135,9 +162,13 @@ func (f *Function) invoke(ctx context.Context, id string, message []byte, timeou
 		ctx = limited
 	}
 	c.output.Begin(id)
-	r.Response, r.Err = c.machine.Invoke(ctx, message)
+	r.Response, r.Err = c.machine.Invoke(ctx, id, message)
 	c.output.End()
-	f.used(c, r.Err == nil)
+	rests := r.Err == nil
+	if errors.Is(r.Err, ErrSpent) {
+		r.Err = nil
+	}
+	f.did(c, rests)
 }
 
 // enter counts an invocation, if it may be one of those that are there.
@@ -150,7 +181,7 @@ func (f *Function) enter() (timeout time.Duration, err error) {
 		err = ErrClosed
 	case f.current == nil:
 		err = ErrNotReady
-	case f.present > f.limits.Max+f.limits.Queue:
+	case f.present > f.limits.Max*f.places(f.current)+f.limits.Queue:
 		err = ErrBusy
 	}
 	return f.limits.Timeout, err
@@ -172,7 +203,7 @@ func (f *Function) Swap(s Source) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.open++
-	v := &version{source: s, users: 1}
+	v := &version{source: s, contract: s.Contract(), users: 1}
 	if f.closed {
 		f.release(v)
 		return

@@ -16,6 +16,7 @@ const (
 	Failed    Outcome = "failed"    // the program's handler answered with an error
 	TimedOut  Outcome = "timeout"   // while it ran
 	Ended     Outcome = "ended"     // the program did, in place of answering
+	Broken    Outcome = "broken"    // its answer to a request was none, or half of one
 	Fault     Outcome = "fault"     // the guest failed outside its program, or the message has no room
 	Cancelled Outcome = "cancelled" // nobody waits for the answer
 	Busy      Outcome = "busy"      // too many wait, or it has waited too long
@@ -24,11 +25,12 @@ const (
 )
 
 // Outcomes are all there are.
-var Outcomes = []Outcome{OK, Failed, TimedOut, Ended, Fault, Cancelled, Busy, NotReady, Host}
+var Outcomes = []Outcome{OK, Failed, TimedOut, Ended, Broken, Fault, Cancelled, Busy, NotReady, Host}
 
 func outcome(r *Result) Outcome {
 	var ended *hv.EndedError
 	var fault *hv.GuestFault
+	var answer *AnswerError
 	switch err := r.Err; {
 	case err == nil && r.Response.Failed:
 		return Failed
@@ -42,10 +44,12 @@ func outcome(r *Result) Outcome {
 		return Fault
 	case errors.Is(err, ErrBusy), errors.Is(err, ErrLate):
 		return Busy
-	case errors.Is(err, ErrNotReady), errors.Is(err, ErrClosed):
+	case errors.Is(err, ErrNotReady), errors.Is(err, ErrClosed), errors.Is(err, ErrChanged), errors.Is(err, errKilled):
 		return NotReady
 	case errors.Is(err, context.Canceled):
 		return Cancelled
+	case errors.As(err, &answer):
+		return Broken
 	}
 	return Host
 }

@@ -13,11 +13,8 @@ func (f *Function) take(ctx context.Context, timeout time.Duration) (c *clone, c
 		defer stop()
 		ctx = limited
 	}
-	c, w := f.get()
-	if w != nil {
-		if c, cold, err = f.wait(ctx, w); err != nil {
-			return nil, cold, err
-		}
+	if c, cold, err = f.clone(ctx, false); err != nil {
+		return nil, cold, err
 	}
 	if err := f.turns.take(ctx); err != nil {
 		f.put(c)
@@ -26,14 +23,31 @@ func (f *Function) take(ctx context.Context, timeout time.Duration) (c *clone, c
 	return c, cold, nil
 }
 
+// clone waits for a clone, or for a place at one: of contract HTTP, or of another.
+func (f *Function) clone(ctx context.Context, http bool) (c *clone, cold bool, err error) {
+	c, w := f.get()
+	if w != nil {
+		if c, cold, err = f.wait(ctx, w); err != nil {
+			return nil, cold, err
+		}
+	}
+	if is := c.of.contract == HTTP; is != http {
+		if is {
+			f.part(c, nil)
+		} else {
+			f.put(c)
+		}
+		return nil, cold, ErrChanged
+	}
+	return c, cold, nil
+}
+
 // get gets a clone that is ready, or a place in the queue.
 func (f *Function) get() (*clone, *waiter) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if n := len(f.ready); n > 0 {
-		c := f.ready[n-1]
-		f.ready = f.ready[:n-1]
-		f.busy++
+	if c := f.free(); c != nil {
+		f.seat(c)
 		f.grow()
 		return c, nil
 	}
@@ -45,6 +59,20 @@ func (f *Function) get() (*clone, *waiter) {
 	f.queue = append(f.queue, w)
 	f.grow()
 	return nil, w
+}
+
+// free is a clone for one more invocation, if there is one. The lock is held.
+func (f *Function) free() *clone {
+	if c := f.roomy(); c != nil {
+		return c
+	}
+	n := len(f.ready)
+	if n == 0 {
+		return nil
+	}
+	c := f.ready[n-1]
+	f.ready = f.ready[:n-1]
+	return c
 }
 
 // wait waits until it is w's turn to have a clone.
@@ -81,7 +109,7 @@ func (f *Function) hand(h handed) bool {
 	w := f.queue[0]
 	f.queue = slices.Delete(f.queue, 0, 1)
 	if h.clone != nil {
-		f.busy++
+		f.seat(h.clone)
 	}
 	w.got <- h
 	return true

@@ -6,7 +6,9 @@ import "maps"
 type Status struct {
 	Ready     bool
 	Limits    Limits
-	Running   int   // invocations that have a clone
+	Contract  Contract
+	Requests  int   // invocations that have a clone
+	Running   int   // clones that have invocations
 	Queued    int   // invocations that wait for one
 	Idle      int   // clones that wait for an invocation
 	Rewinding int   // clones
@@ -23,10 +25,11 @@ func (f *Function) Status() Status {
 	defer f.mu.Unlock()
 	s := Status{
 		Ready: f.current != nil && !f.closed, Limits: f.limits,
-		Running: f.busy, Queued: len(f.queue), Idle: len(f.ready), Rewinding: f.rewinding,
+		Running: f.busy, Requests: f.running, Queued: len(f.queue), Idle: len(f.ready), Rewinding: f.rewinding,
 		Starting: f.making, Closing: f.closing, Own: f.memory, Counts: f.counts,
 	}
 	if f.current != nil {
+		s.Contract = f.current.contract
 		s.Shared = f.current.source.Stored()
 	}
 	s.Counts.Outcomes, s.Counts.Exits = maps.Clone(f.counts.Outcomes), maps.Clone(f.counts.Exits)

@@ -82,6 +82,13 @@ func (p *party) giveUp(ctx context.Context, got chan struct{}) error {
 	return context.Cause(ctx)
 }
 
+// wanted says whether another party waits for a turn that this one may have instead.
+func (p *party) wanted() bool {
+	p.turns.mu.Lock()
+	defer p.turns.mu.Unlock()
+	return slices.ContainsFunc(p.turns.parties, func(q *party) bool { return q != p && len(q.queue) > 0 })
+}
+
 func (p *party) may() bool { return p.held == 0 || p.turns.shared > 0 }
 
 func (p *party) hold() {
