@@ -82,8 +82,7 @@ func (s *server) open(log *slog.Logger) {
 
 // run serves until it is told to end.
 func (s *server) run(ctx context.Context, l net.Listener, signals <-chan os.Signal) error {
-	defer s.fleet.Close()
-	defer s.end(nil)
+	defer s.close()
 	failed := make(chan error, 2)
 	go func() { failed <- s.http.Serve(l) }()
 	s.log.Info("listening", "address", l.Addr().String())
@@ -153,23 +152,30 @@ func (s *server) reload() {
 	s.apply(true)
 }
 
-// drain ends the server when what is under way has been answered, or after a time, or at
-// the next signal that asks to end.
+// close ends what is there yet.
+func (s *server) close() {
+	s.end(nil)
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	s.fleet.Close(over)
+}
+
+// drain ends the server when what is under way has been answered and programs that have
+// state have ended, or after a time, or at the next signal that asks to end. Programs
+// whose requests last longer than half of that time are asked to end.
 func (s *server) drain(signals <-chan os.Signal) {
 	s.log.Info("draining", "most", s.config.Drain)
 	ctx, cancel := context.WithTimeout(context.Background(), s.config.Drain)
 	defer cancel()
-	drained := make(chan error, 1)
-	go func() { drained <- s.http.Shutdown(ctx) }()
+	defer time.AfterFunc(s.config.Drain/2, s.fleet.Terminate).Stop()
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		s.finish(ctx)
+	}()
 	for {
 		select {
-		case err := <-drained:
-			if err != nil {
-				s.log.Warn("ended with invocations under way")
-				s.end(pool.ErrClosed)
-				time.AfterFunc(time.Second, func() { s.http.Close() })
-				_ = s.http.Shutdown(context.Background()) // they are answered that they are over
-			}
+		case <-drained:
 			return
 		case sig := <-signals:
 			if sig != syscall.SIGHUP {
@@ -177,4 +183,17 @@ func (s *server) drain(signals <-chan os.Signal) {
 			}
 		}
 	}
+}
+
+// finish waits for all requests, and then for connections that have become another
+// protocol's, and programs.
+func (s *server) finish(ctx context.Context) {
+	defer context.AfterFunc(ctx, func() { s.end(pool.ErrClosed) })()
+	if s.http.Shutdown(ctx) != nil {
+		s.log.Warn("ended with invocations under way")
+		s.end(pool.ErrClosed)
+		time.AfterFunc(time.Second, func() { s.http.Close() })
+		_ = s.http.Shutdown(context.Background()) // they are answered that they are over
+	}
+	s.fleet.Close(ctx)
 }

@@ -34,6 +34,7 @@ type Fleet struct {
 	mu      sync.Mutex
 	shared  int // turns
 	members map[string]*member
+	leaving map[*member]bool
 }
 
 // member is one function.
@@ -53,7 +54,7 @@ var source = boot.Program.Source
 // New makes a fleet without functions.
 func New(log *slog.Logger, g *gateway.Gateway) *Fleet {
 	f := &Fleet{
-		log: log, gateway: g, turns: pool.NewTurns(0), members: map[string]*member{},
+		log: log, gateway: g, turns: pool.NewTurns(0), members: map[string]*member{}, leaving: map[*member]bool{},
 		booting: semaphore.NewWeighted(int64(runtime.NumCPU())),
 	}
 	f.ctx, f.stop = context.WithCancel(context.Background())
@@ -86,7 +87,7 @@ func (f *Fleet) Apply(c config.Config, all bool) (wait func() []error) {
 	f.show(c)
 	for name, m := range gone {
 		if next[name] == nil {
-			f.beside.Go(func() { f.remove(m) })
+			f.removeLater(m)
 		}
 	}
 	return func() (errs []error) {
@@ -204,16 +205,21 @@ type BootError struct {
 func (e *BootError) Error() string { return e.text }
 func (e *BootError) Unwrap() error { return e.err }
 
-// remove takes a function away when what runs has ended.
-func (f *Fleet) remove(m *member) {
-	f.mu.Lock()
+// removeLater has remove run beside. The lock is held.
+func (f *Fleet) removeLater(m *member) {
 	m.cancel()
 	m.boots++ // one that is under way is late
-	f.mu.Unlock()
+	f.leaving[m] = true
+	f.beside.Go(func() { f.remove(m) })
+}
+
+// remove takes a function away when what runs has ended.
+func (f *Fleet) remove(m *member) {
 	m.shown.Pool.Close()
 	m.shown.Logs.Tell()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	delete(f.leaving, m)
 	if f.members[m.config.Name] == nil { // there may be another one of that name
 		f.gateway.Forget(m.shown)
 	}
@@ -242,14 +248,36 @@ func (m *member) changed() bool {
 	return settled && now != m.tried && now != (boot.Stamp{})
 }
 
-// Close takes all functions away when their invocations have ended.
-func (f *Fleet) Close() {
+// Terminate asks the programs that have requests yet to end: they get SIGTERM.
+func (f *Fleet) Terminate() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, m := range f.members {
+		m.shown.Pool.Terminate()
+	}
+	for m := range f.leaving {
+		m.shown.Pool.Terminate()
+	}
+}
+
+// Close takes all functions away when their invocations have ended. When ctx is over
+// requests and programs that were asked to end have no more time.
+func (f *Fleet) Close(ctx context.Context) {
 	f.stop()
 	f.mu.Lock()
 	for _, m := range f.members {
-		f.beside.Go(func() { f.remove(m) })
+		f.removeLater(m)
 	}
 	f.members = map[string]*member{}
 	f.mu.Unlock()
+	defer context.AfterFunc(ctx, f.kill)()
 	f.beside.Wait()
+}
+
+func (f *Fleet) kill() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for m := range f.leaving {
+		m.shown.Pool.Kill()
+	}
 }

@@ -156,7 +156,7 @@ func TestApply(t *testing.T) {
 		if len(b.boots) != 4 {
 			t.Errorf("booted %q", b.boots)
 		}
-		f.Close()
+		f.Close(t.Context())
 		if b.open != 0 {
 			t.Errorf("%d snapshots are left", b.open)
 		}
@@ -185,7 +185,7 @@ func TestLateBoot(t *testing.T) {
 		if got := f.ask("a"); got != "last" || b.open != 1 {
 			t.Errorf("later: got %q, %d snapshots", got, b.open)
 		}
-		f.Close()
+		f.Close(t.Context())
 	})
 }
 
@@ -212,7 +212,7 @@ func TestBootFails(t *testing.T) {
 		if got := f.ask("a") + f.ask("b"); got != "newnew" || f.members["a"].shown.Trouble() != "" {
 			t.Errorf("got %q, %q", got, f.members["a"].shown.Trouble())
 		}
-		f.Close()
+		f.Close(t.Context())
 	})
 }
 
@@ -254,5 +254,5 @@ func TestTick(t *testing.T) {
 	boots(2)
 	boots(3)
 	boots(3) // once is enough
-	f.Close()
+	f.Close(t.Context())
 }
