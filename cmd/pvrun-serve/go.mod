@@ -5,6 +5,7 @@ go 1.26.3
 replace github.com/pvrun/pvrun => ../..
 
 require (
+	github.com/coder/websocket v1.8.15
 	github.com/prometheus/client_golang v1.25.0
 	github.com/pvrun/pvrun v0.0.0-00010101000000-000000000000
 	github.com/spf13/cobra v1.10.2
