@@ -323,17 +323,17 @@ func TestWebClientLeaves(t *testing.T) {
 		}
 		io.CopyN(io.Discard, a.Body, 1<<20)
 		a.Body.Close()
-		s.await("it is over", func() bool { return s.status(name).Requests == 0 })
+		gone := func(n uint64) func() bool {
+			return func() bool { return s.status(name).Outcomes[pool.Cancelled] == n }
+		}
+		s.await("it is over", gone(1))
 		r, w := io.Pipe()
 		go func() {
 			w.Write(make([]byte, 1<<20))
 			w.CloseWithError(io.ErrUnexpectedEOF)
 		}()
 		s.call(t.Context(), "POST", "/"+name+"/sum", r)
-		s.await("it is over", func() bool { return s.status(name).Requests == 0 })
-		if f := s.status(name); f.Outcomes[pool.Cancelled] != 2 {
-			t.Errorf("%s: got %+v", name, f.Outcomes)
-		}
+		s.await("it is over", gone(2))
 		if status, text := s.get("/" + name + "/remember/x"); status != 200 || text != "[x]" {
 			t.Errorf("%s: got %d, %s", name, status, text)
 		}

@@ -66,7 +66,7 @@ func (s *suite) runFunctions(pattern *regexp.Regexp) error {
 		}
 	}
 	for k, side := range sides {
-		side.report(results[k], results[0], sides[0].name)
+		reportInvoked("FunctionInvoke", side.name, results[k], results[0], sides[0].name)
 	}
 	return nil
 }
@@ -137,12 +137,12 @@ func commands(count int, command func() *exec.Cmd) (got invoked, err error) {
 
 // report prints medians over the runs. The times are those until the response is
 // there; what is done between two messages is in the number a second.
-func (f functionSide) report(list, base []invoked, baseName string) {
+func reportInvoked(group, name string, list, base []invoked, baseName string) {
 	p50 := func(r invoked) float64 { return float64(r.Latency.P50) }
-	fmt.Printf("BenchmarkFunctionInvoke/%s\t%d\t%.0f ns/op\t%.0f p99-ns\t%.4g op/s\t%.0f cpu-ns/op",
-		f.name, len(list), middle(list, p50), middle(list, func(r invoked) float64 { return float64(r.Latency.P99) }),
+	fmt.Printf("Benchmark%s/%s\t%d\t%.0f ns/op\t%.0f p99-ns\t%.4g op/s\t%.0f cpu-ns/op",
+		group, name, len(list), middle(list, p50), middle(list, func(r invoked) float64 { return float64(r.Latency.P99) }),
 		middle(list, func(r invoked) float64 { return r.PerSecond }), middle(list, func(r invoked) float64 { return r.cpu }))
-	if f.name != baseName {
+	if name != baseName {
 		fmt.Printf("\t%.4g x-%s", middle(list, p50)/middle(base, p50), baseName)
 	}
 	if list[0].Exits != nil {

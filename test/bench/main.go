@@ -76,6 +76,9 @@ func run(n int, only, keep string) error {
 	if err := s.runFunctions(pattern); err != nil {
 		return err
 	}
+	if err := s.runServe(pattern); err != nil {
+		return err
+	}
 	if err := s.runClones(pattern); err != nil {
 		return err
 	}
