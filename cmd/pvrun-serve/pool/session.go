@@ -38,8 +38,16 @@ var (
 	errKilled     = errors.New("the function is taken away")
 )
 
-// settleTime is how long a program may work on when its last request is over.
+// settleTime is how long a program may work on when its last request is over, unless it
+// has state that would be lost.
 const settleTime = time.Second
+
+func (f *Function) settleTime() time.Duration {
+	if f.limits.Reuse {
+		return max(settleTime, f.limits.Grace)
+	}
+	return settleTime
+}
 
 // slice is after how long a session makes way when another function waits for a turn.
 const slice = 100 * time.Millisecond
@@ -129,7 +137,7 @@ func (f *Function) part(c *clone, why error) {
 		s.end(errUnanswered)
 	}
 	s.ending = true
-	s.settle = time.AfterFunc(settleTime, func() { s.end(errStillBusy) })
+	s.settle = time.AfterFunc(f.settleTime(), func() { s.end(errStillBusy) })
 	close(s.done)
 	s.giveUp()
 	f.working = slices.DeleteFunc(f.working, func(other *clone) bool { return other == c })
