@@ -377,26 +377,20 @@ functions:
 	}
 }
 
-// Requests go on while their function is booted anew.
+// A request goes on while its function is booted anew, and the next one finds another
+// machine.
 func TestWebReload(t *testing.T) {
 	s := both(t, hostileWeb(t))
-	var meeting sync.WaitGroup
-	meeting.Go(func() {
-		if status, text := s.get("/kept/meet/2"); status != 200 || text != "met" {
-			t.Errorf("got %d, %s", status, text)
-		}
-	})
-	s.await("it waits", func() bool { return s.status("kept").Requests == 1 })
-	meeting.Go(func() {
-		if status, text := s.call(t.Context(), "POST", "/kept/sum", &slowBody{serve: s}); status != 200 || !strings.HasPrefix(text, "3 ") {
-			t.Errorf("got %d, %s", status, text)
-		}
-	})
-	s.await("it waits", func() bool { return s.status("kept").Requests == 2 })
-	if status, text := s.get("/kept/meet/2"); status != 200 || text != "met" {
+	if status, text := s.get("/kept/remember/a"); status != 200 || text != "[a]" {
 		t.Errorf("got %d, %s", status, text)
 	}
-	meeting.Wait()
+	if status, text := s.call(t.Context(), "POST", "/kept/sum", &slowBody{serve: s}); status != 200 || !strings.HasPrefix(text, "3 ") {
+		t.Errorf("got %d, %s", status, text)
+	}
+	if status, text := s.get("/kept/remember/b"); status != 200 || text != "[b]" {
+		t.Errorf("got %d, %s", status, text)
+	}
+	s.await("the old program was told", func() bool { return strings.Contains(s.text(), `"msg":"got SIGTERM"`) })
 	s.end(sigterm)
 }
 
