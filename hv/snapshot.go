@@ -208,9 +208,12 @@ var zeros [pageSize]byte
 
 func isZero(page []byte) bool { return string(page) == string(zeros[:]) }
 
-// open maps the file's pages and takes stock of them.
+// open seals the file, maps its pages and takes stock of them.
 func (s *Snapshot) open() (err error) {
 	if s.once == nil {
+		if err := seal(s.file); err != nil {
+			return err
+		}
 		if s.base, err = s.memory(false); err != nil {
 			return err
 		}
