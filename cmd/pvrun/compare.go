@@ -29,7 +29,7 @@ its own that begin with a dash come after --.
 
 A program runs with many operations and with none, and the difference is what
 they took. Progress goes to stderr; -o html is a page with charts in one file,
--o bench is for benchstat -col /mode.`
+-o bench is for benchstat -col /mode, or -col /engine.`
 
 // compareFlags are what the command line of `pvrun compare` says.
 type compareFlags struct {
@@ -37,6 +37,7 @@ type compareFlags struct {
 	workloads listValue
 	all       bool // the command line chooses none
 	modes     listValue
+	engines   listValue
 	runs      int
 	memory    sizeValue
 	timeout   time.Duration
@@ -63,6 +64,7 @@ func newCompare(s streams) *cobra.Command {
 	f.SortFlags = false
 	f.Var(&c.workloads, "workloads", "run these workloads, a `LIST` with commas (default all)")
 	f.Var(&c.modes, "modes", "in these modes, a `LIST` with commas (default "+strings.Join(compare.Modes, ",")+")")
+	f.Var(&c.engines, "engines", "on these engines, a `LIST` of "+strings.Join(compare.Engines, " and ")+" (default that of pvrun run)")
 	// benchstat gives a confidence interval from 6 on.
 	f.IntVar(&c.runs, "runs", 6, "`N` runs of each workload in each mode")
 	f.VarP(&c.format, "output", "o", "`FORMAT` of the output: table, json, bench or html")
@@ -70,6 +72,7 @@ func newCompare(s streams) *cobra.Command {
 	f.DurationVar(&c.timeout, "timeout", 5*time.Minute, "give up when one machine takes longer than `DURATION`")
 	cmd.RegisterFlagCompletionFunc("workloads", cobra.FixedCompletions(compare.Names(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("modes", cobra.FixedCompletions(compare.Modes, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("engines", cobra.FixedCompletions(compare.Engines, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(compareFormats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -139,6 +142,11 @@ func (c *compareFlags) check(args []string) error {
 			return fmt.Errorf("--modes: no mode %q: there are %s", mode, strings.Join(compare.Modes, " and "))
 		}
 	}
+	for _, engine := range c.engines {
+		if !slices.Contains(compare.Engines, engine) {
+			return fmt.Errorf("--engines: no engine %q: there are %s", engine, strings.Join(compare.Engines, " and "))
+		}
+	}
 	if _, err := compare.Select(c.workloads); err != nil {
 		return fmt.Errorf("--workloads: %w", err)
 	}
@@ -183,11 +191,7 @@ func (c *compareFlags) report(ctx context.Context, args []string) (*compare.Repo
 	}
 	defer os.RemoveAll(dir)
 	cfg := compare.Config{Runs: c.runs, Progress: c.err}
-	for _, mode := range compare.Modes { // once each, in this order
-		if slices.Contains(c.modes, mode) {
-			cfg.Modes = append(cfg.Modes, mode)
-		}
-	}
+	cfg.Ways = compare.Ways(inOrder(compare.Engines, c.engines), inOrder(compare.Modes, c.modes))
 	if cfg.Runner, err = c.runner(dir); err != nil {
 		return nil, err
 	}
@@ -195,6 +199,16 @@ func (c *compareFlags) report(ctx context.Context, args []string) (*compare.Repo
 		return nil, err
 	}
 	return compare.Run(ctx, cfg)
+}
+
+// inOrder are those of all that were chosen, once each.
+func inOrder(all, chosen []string) (list []string) {
+	for _, name := range all {
+		if slices.Contains(chosen, name) {
+			list = append(list, name)
+		}
+	}
+	return list
 }
 
 // runner runs this pvrun again for each machine.

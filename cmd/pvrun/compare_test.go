@@ -97,7 +97,7 @@ func TestCompareFormats(t *testing.T) {
 func TestCompareFails(t *testing.T) {
 	withStandIn(t, func(context.Context, compare.Job) error { return errors.New("exit code 126: guest fault") })
 	code, stdout, stderr := pvrunCommand(t, "compare", someImage(t))
-	if code != 1 || stdout != "" || !strings.HasSuffix(stderr, "\npvrun: compare mine: in mode pv: exit code 126: guest fault\n") {
+	if code != 1 || stdout != "" || !strings.HasSuffix(stderr, "\npvrun: compare mine: in pv: exit code 126: guest fault\n") {
 		t.Errorf("exit code %d, %q, %q", code, stdout, stderr)
 	}
 }

@@ -10,15 +10,18 @@ import (
 // for benchstat: `benchstat -col /mode FILE`.
 func (r *Report) WriteBench(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "goos: linux\ngoarch: amd64\npkg: github.com/pvrun/pvrun/compare\ncpu: %s\nengine: %s\nbackend: %s\n",
-		r.CPU, r.Engine, r.Backend)
+	fmt.Fprintf(&b, "goos: linux\ngoarch: amd64\npkg: github.com/pvrun/pvrun/compare\ncpu: %s\nbackend: %s\n",
+		r.CPU, r.Backend)
+	if len(r.Engines) == 0 { // else each line names its own
+		fmt.Fprintf(&b, "engine: %s\n", r.Engine)
+	}
 	for _, unit := range []string{"exits/op", "kernel-exits/op", "host-cpu-ns/op", "guest-cpu-ns/op"} {
 		fmt.Fprintf(&b, "Unit %s better=lower\n", unit)
 	}
 	for _, res := range r.Workloads {
 		for _, m := range res.Modes {
 			for _, run := range m.Runs {
-				res.benchLine(&b, m.Mode, run)
+				res.benchLine(&b, &m, run)
 			}
 		}
 	}
@@ -26,8 +29,12 @@ func (r *Report) WriteBench(w io.Writer) error {
 	return err
 }
 
-func (r *Result) benchLine(w io.Writer, mode string, run Round) {
-	fmt.Fprintf(w, "Benchmark%s/mode=%s\t%d\t%v ns/op\t%v exits/op", BenchName(r.Name), mode, r.Ops, run.NS, run.Exits)
+func (r *Result) benchLine(w io.Writer, m *ModeResult, run Round) {
+	name := "/mode=" + modeOf(m.Mode)
+	if m.Engine != "" {
+		name = "/engine=" + m.Engine + name
+	}
+	fmt.Fprintf(w, "Benchmark%s%s\t%d\t%v ns/op\t%v exits/op", BenchName(r.Name), name, r.Ops, run.NS, run.Exits)
 	if run.KernelExits != nil {
 		fmt.Fprintf(w, "\t%v kernel-exits/op", *run.KernelExits)
 	}

@@ -189,10 +189,14 @@ func short(name string) string {
 	return name
 }
 
-// modeClass is the colour of a mode.
-func modeClass(mode string) string {
-	if mode == PV || mode == Trap {
+// modeClass is the colour of a mode, or of one on an engine.
+func modeClass(way string) string {
+	engine, _, chosen := strings.Cut(way, " ")
+	switch mode := modeOf(way); {
+	case !chosen || engine == Engines[0]:
 		return mode
+	case mode == Trap:
+		return "fourth"
 	}
 	return "third"
 }

@@ -18,6 +18,12 @@ import (
 	"github.com/pvrun/pvrun/hv"
 )
 
+// Ways that are compared.
+var (
+	modes   = Ways(nil, Modes)
+	engines = Ways([]string{"kvm", "proc"}, Modes)
+)
+
 // fake is a Runner whose machines take what costs says.
 type fake struct {
 	runs int
@@ -63,7 +69,7 @@ func (f *fake) Run(_ context.Context, j Job) (s Sample, err error) {
 		s.Ops, _ = strconv.Atoi(j.Args[0])
 		s.NS = int64(s.Ops) * (c.ns + c.ns/50*int64(wobble))
 	}
-	s.Stats = hv.Stats{Mode: j.Mode, Engine: "kvm", Backend: "kvm_fake", KVM: map[string][]uint64{}}
+	s.Stats = hv.Stats{Mode: j.Mode, Engine: "kvm", Backend: "kvm_fake", KVM: map[string][]uint64{}, Memory: hv.MemoryStats{HostRSS: 20 << 20}}
 	s.Stats.Exits = hv.ExitStats{ByReason: start, HandlerNS: map[string]uint64{}}
 	for name, n := range c.exits {
 		start[name] += n * uint64(s.Ops)
@@ -73,6 +79,10 @@ func (f *fake) Run(_ context.Context, j Job) (s Sample, err error) {
 		s.Stats.Exits.HandlerNS[name] = n * 2500
 	}
 	s.Stats.KVM["exits"] = []uint64{s.Stats.Exits.Total + 140 + c.kernel*uint64(s.Ops)}
+	if j.Engine == "proc" {
+		s.Stats.Engine, s.Stats.Backend, s.Stats.KVM = "proc", "", nil
+		s.NS /= 2
+	}
 	s.Stats.TimeNS.Total = 5_000_000 * int64(1+wobble)
 	s.HostCPU, s.GuestCPU = time.Duration(8e6+s.NS/3), time.Duration(1e6+s.NS/4)
 	return s, nil
@@ -87,14 +97,14 @@ func images() map[string]string {
 	return list
 }
 
-func report(t *testing.T, modes []string, names ...string) *Report {
+func report(t *testing.T, ways []Way, names ...string) *Report {
 	t.Helper()
 	list, err := Select(names)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r, err := Run(context.Background(), Config{
-		Workloads: list, Images: images(), Modes: modes, Runs: 3, Runner: &fake{}, Progress: io.Discard,
+		Workloads: list, Images: images(), Ways: ways, Runs: 3, Runner: &fake{}, Progress: io.Discard,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -126,11 +136,14 @@ func golden(t *testing.T, name, got string) {
 
 // TestOutputs writes a report in all forms.
 func TestOutputs(t *testing.T) {
-	r := report(t, Modes, "boot", "clock", "timer", "paging-4k", "exceptions")
+	r := report(t, modes, "boot", "clock", "timer", "paging-4k", "exceptions")
 	for name, write := range map[string]func(io.Writer) error{
 		"both.txt": r.WriteTable, "both.json": r.WriteJSON, "both.bench": r.WriteBench, "both.html": r.WriteHTML,
-		"one.txt":  report(t, []string{PV}, "boot", "timer").WriteTable,
-		"one.html": report(t, []string{PV}, "clock", "timer").WriteHTML,
+		"one.txt":       report(t, []Way{{Mode: PV}}, "boot", "timer").WriteTable,
+		"one.html":      report(t, []Way{{Mode: PV}}, "clock", "timer").WriteHTML,
+		"engines.txt":   report(t, engines, "boot", "clock", "timer").WriteTable,
+		"engines.html":  report(t, engines, "clock", "timer").WriteHTML,
+		"engines.bench": report(t, engines, "timer").WriteBench,
 	} {
 		var b bytes.Buffer
 		if err := write(&b); err != nil {
@@ -141,9 +154,13 @@ func TestOutputs(t *testing.T) {
 }
 
 // TestWidth: a table fits into a terminal of 100 columns, with what is measured of
-// all workloads and ranges as wide as they get.
+// all workloads and ranges as wide as they get. The engine's name takes a few more.
 func TestWidth(t *testing.T) {
-	r := report(t, Modes, Names()...)
+	testWidth(t, report(t, modes, Names()...), 100)
+	testWidth(t, report(t, engines, Names()...), 108)
+}
+
+func testWidth(t *testing.T, r *Report, most int) {
 	r.CPU = strings.Repeat("A long name ", 10)
 	for i := range r.Workloads {
 		for j := range r.Workloads[i].Modes {
@@ -159,7 +176,7 @@ func TestWidth(t *testing.T) {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(b.String()) {
-		if n := utf8.RuneCountInString(strings.TrimSpace(line)); n > 100 {
+		if n := utf8.RuneCountInString(strings.TrimSpace(line)); n > most {
 			t.Errorf("%d columns: %s", n, line)
 		}
 	}
@@ -167,7 +184,7 @@ func TestWidth(t *testing.T) {
 
 // A page loads nothing, and shows text as text.
 func TestPageIsAlone(t *testing.T) {
-	r := report(t, Modes, "timer")
+	r := report(t, modes, "timer")
 	r.Workloads[0].Name = `<script src="https://example.org/x.js">`
 	var b bytes.Buffer
 	if err := r.WriteHTML(&b); err != nil {
@@ -183,7 +200,7 @@ func TestPageIsAlone(t *testing.T) {
 
 // A report that is read from JSON is the same.
 func TestJSONKeepsAll(t *testing.T) {
-	r := report(t, Modes, "timer", "clock")
+	r := report(t, modes, "timer", "clock")
 	var first, second bytes.Buffer
 	if err := r.WriteJSON(&first); err != nil {
 		t.Fatal(err)
@@ -200,7 +217,7 @@ func TestJSONKeepsAll(t *testing.T) {
 // TestSubtraction checks that the start is not in an operation, and that reasons
 // add up to all exits.
 func TestSubtraction(t *testing.T) {
-	r := report(t, Modes, "timer", "paging-4k", "exceptions", "clock")
+	r := report(t, modes, "timer", "paging-4k", "exceptions", "clock")
 	for _, w := range r.Workloads {
 		for _, m := range w.Modes {
 			sum := 0.0
@@ -221,7 +238,7 @@ func TestSubtraction(t *testing.T) {
 func near(a, b float64) bool { return a-b < None && b-a < None }
 
 func TestRatios(t *testing.T) {
-	r := report(t, Modes, "timer", "clock", "boot")
+	r := report(t, modes, "timer", "clock", "boot")
 	timer := r.Workloads[2].Mode(Trap).Ratio
 	if timer == nil || timer.Exits == nil || !near(timer.Exits.Value/10, 1) || timer.KernelExits == nil || !near(timer.KernelExits.Value/21, 1) {
 		t.Errorf("timer: got %+v", timer)
@@ -242,7 +259,7 @@ func TestJobs(t *testing.T) {
 	names := images()
 	names[""] = "mine.img"
 	var progress bytes.Buffer
-	_, err := Run(context.Background(), Config{Workloads: list, Images: names, Modes: Modes, Runs: 2, Runner: f, Progress: &progress})
+	_, err := Run(context.Background(), Config{Workloads: list, Images: names, Ways: modes, Runs: 2, Runner: f, Progress: &progress})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,8 +281,8 @@ func TestJobs(t *testing.T) {
 
 func TestRunFails(t *testing.T) {
 	list, _ := Select([]string{"clock"})
-	cfg := Config{Workloads: list, Images: images(), Modes: Modes, Runs: 1, Runner: &fake{err: errors.New("no machine")}, Progress: io.Discard}
-	if _, err := Run(context.Background(), cfg); err == nil || err.Error() != "compare clock: in mode pv: no machine" {
+	cfg := Config{Workloads: list, Images: images(), Ways: modes, Runs: 1, Runner: &fake{err: errors.New("no machine")}, Progress: io.Discard}
+	if _, err := Run(context.Background(), cfg); err == nil || err.Error() != "compare clock: in pv: no machine" {
 		t.Errorf("got %v", err)
 	}
 	cfg.Runner = liar{}

@@ -195,10 +195,10 @@ func (p *page) workload(w *Result) {
 	if any {
 		p.WriteString(stackChart("Exits of "+w.Name+" by reason", stacks))
 	}
-	p.f("<figcaption>%s</figcaption>\n</figure>", escape(w.sentence()))
+	p.f("<figcaption>%s</figcaption>\n</figure>", escape(w.sentence(p.r.base())))
 	p.table(w, classes)
 	for _, m := range w.Modes {
-		if m.Fewest != nil {
+		if m.Fewest != nil && w.first(modeOf(m.Mode)).Mode == m.Mode {
 			p.f("<p class=\"note\">Fewest in %s: %s. %s.</p>", escape(m.Mode), number(m.Fewest.Exits), escape(upperFirst(m.Fewest.Why)))
 		}
 	}
@@ -219,7 +219,7 @@ func (m *ModeResult) stack(classes map[string]string) stack {
 }
 
 // sentence says what the chart of a workload shows.
-func (w *Result) sentence() string {
+func (w *Result) sentence(base string) string {
 	var list []string
 	for _, m := range w.Modes {
 		text := fmt.Sprintf("In %s one takes %s", m.Mode, TimeText(m.PerOp.NS.Value))
@@ -229,9 +229,9 @@ func (w *Result) sentence() string {
 			text += " and " + plural(m.PerOp.Exits.Value, "exit")
 		}
 		if r := m.Ratio; r != nil && r.Exits != nil && r.NS != nil {
-			text += fmt.Sprintf(": %s the exits and %s the time of pv", times(r.Exits.Value), times(r.NS.Value))
+			text += fmt.Sprintf(": %s the exits and %s the time of %s", times(r.Exits.Value), times(r.NS.Value), base)
 		} else if r != nil && r.NS != nil {
-			text += fmt.Sprintf(": %s the time of pv", times(r.NS.Value))
+			text += fmt.Sprintf(": %s the time of %s", times(r.NS.Value), base)
 		}
 		list = append(list, text+".")
 	}

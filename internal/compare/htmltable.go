@@ -13,7 +13,7 @@ func (p *page) table(w *Result, classes map[string]string) {
 	}
 	for _, m := range w.Modes {
 		if m.Ratio != nil {
-			p.f("<th>%s / pv</th>", escape(m.Mode))
+			p.f("<th>%s / %s</th>", escape(m.Mode), escape(p.r.base()))
 		}
 	}
 	p.f("</tr></thead>\n<tbody>")
@@ -31,6 +31,7 @@ func (p *page) table(w *Result, classes map[string]string) {
 	p.row(w, "", "CPU time together", func(m *ModeResult) string {
 		return TimeText(m.PerOp.HostCPU.Value + m.PerOp.GuestCPU.Value)
 	}, func(r *Ratios) *Spread { return r.CPU })
+	p.row(w, "", "memory of a whole run, at its end", func(m *ModeResult) string { return memoryText(m.PerOp.Memory.Value) }, nil)
 	p.row(w, "", "operations of a run, of "+plural(float64(p.r.Runs), "run"), func(*ModeResult) string { return group(fmt.Sprint(w.Ops)) }, nil)
 	p.f("</tbody>\n</table>")
 }

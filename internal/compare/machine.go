@@ -21,11 +21,12 @@ import (
 
 // Job is one run of a machine.
 type Job struct {
-	Image, Mode string
-	Args        []string // the program's
-	Counts      bool     // the program tells its operations and their time
-	Disk        int64    // bytes of the machine's disk; 0: none
-	Net         bool     // a user network, and a peer whose address is the last argument
+	Image string
+	Way
+	Args   []string // the program's
+	Counts bool     // the program tells its operations and their time
+	Disk   int64    // bytes of the machine's disk; 0: none
+	Net    bool     // a user network, and a peer whose address is the last argument
 }
 
 // Sample is what one run did.
@@ -57,6 +58,9 @@ type Command struct {
 func (c Command) Run(ctx context.Context, j Job) (s Sample, err error) {
 	stats := filepath.Join(c.Dir, "stats.json")
 	args := append([]string{"run", "--stats", stats}, c.Flags...)
+	if j.Engine != "" {
+		args = append(args, "--engine", j.Engine)
+	}
 	if j.Mode != PV {
 		args = append(args, "--mode", j.Mode)
 	}
@@ -97,6 +101,9 @@ func (c Command) Run(ctx context.Context, j Job) (s Sample, err error) {
 	}
 	if s.Stats.Mode != j.Mode {
 		return s, fmt.Errorf("the machine ran in mode %s", s.Stats.Mode)
+	}
+	if j.Engine != "" && s.Stats.Engine != j.Engine {
+		return s, fmt.Errorf("the machine ran on engine %s", s.Stats.Engine)
 	}
 	if j.Counts {
 		s.Ops, s.NS, err = readResult(filepath.Join(c.Dir, "stdout"))

@@ -27,7 +27,7 @@ const statsOK = `echo '{"mode":"pv","engine":"kvm","exits":{"total":7}}' > "$3"`
 
 func TestCommand(t *testing.T) {
 	c := stand(t, statsOK+`echo "$@" > "$0.args"; echo noise; echo "ops=12 ns=3456"; exit 0`)
-	s, err := c.Run(context.Background(), Job{Image: "x.img", Mode: PV, Args: []string{"12"}, Counts: true})
+	s, err := c.Run(context.Background(), Job{Image: "x.img", Way: Way{Mode: PV}, Args: []string{"12"}, Counts: true})
 	if err != nil || s.Ops != 12 || s.NS != 3456 || s.Stats.Exits.Total != 7 || s.HostCPU < 0 || s.GuestCPU != 0 {
 		t.Errorf("got %+v, %v", s, err)
 	}
@@ -42,7 +42,7 @@ func TestCommand(t *testing.T) {
 func TestCommandDisk(t *testing.T) {
 	c := stand(t, statsOK+`echo "$@" > "$0.args"; echo "ops=1 ns=1"`)
 	for range 2 {
-		if _, err := c.Run(context.Background(), Job{Image: "x.img", Mode: PV, Counts: true, Disk: 3 << 19}); err != nil {
+		if _, err := c.Run(context.Background(), Job{Image: "x.img", Way: Way{Mode: PV}, Counts: true, Disk: 3 << 19}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -61,7 +61,7 @@ func TestCommandDisk(t *testing.T) {
 // it.
 func TestCommandMode(t *testing.T) {
 	c := stand(t, statsOK+`echo "$@" > "$0.args"`)
-	if _, err := c.Run(context.Background(), Job{Image: "x.img", Mode: Trap}); err == nil || err.Error() != "the machine ran in mode pv" {
+	if _, err := c.Run(context.Background(), Job{Image: "x.img", Way: Way{Mode: Trap}}); err == nil || err.Error() != "the machine ran in mode pv" {
 		t.Errorf("got %v", err)
 	}
 	if args, _ := os.ReadFile(c.Pvrun + ".args"); !strings.Contains(string(args), " --mode trap x.img") {
@@ -80,12 +80,12 @@ func TestCommandFails(t *testing.T) {
 		{statsOK, `the last line of the program's output is "", not ops=… ns=…`},
 		{statsOK + `echo ops=1`, `the last line of the program's output is "ops=1", not ops=… ns=…`},
 	} {
-		_, err := stand(t, test.script).Run(context.Background(), Job{Image: "x.img", Mode: PV, Counts: true})
+		_, err := stand(t, test.script).Run(context.Background(), Job{Image: "x.img", Way: Way{Mode: PV}, Counts: true})
 		if err == nil || err.Error() != test.want {
 			t.Errorf("%s: got %v, want %s", test.script, err, test.want)
 		}
 	}
-	if _, err := (Command{Pvrun: "/none", Dir: t.TempDir()}).Run(context.Background(), Job{Mode: PV}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := (Command{Pvrun: "/none", Dir: t.TempDir()}).Run(context.Background(), Job{Way: Way{Mode: PV}}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -104,7 +104,7 @@ func TestCommandCanceled(t *testing.T) {
 		}
 		cancel(reason)
 	}()
-	if _, err := c.Run(ctx, Job{Image: "x.img", Mode: PV}); err != reason {
+	if _, err := c.Run(ctx, Job{Image: "x.img", Way: Way{Mode: PV}}); err != reason {
 		t.Errorf("got %v", err)
 	}
 	pid, err := os.ReadFile(c.Pvrun + ".pid")

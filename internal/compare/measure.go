@@ -12,13 +12,13 @@ import (
 type Config struct {
 	Workloads []Workload
 	Images    map[string]string // files, by Program; that of "" is the user's
-	Modes     []string
-	Runs      int // of each workload in each mode
+	Ways      []Way
+	Runs      int // of each workload in each way
 	Runner    Runner
 	Progress  io.Writer // for people
 }
 
-// Run runs everything. The modes take turns, so that what slows the host down
+// Run runs everything. The ways take turns, so that what slows the host down
 // for a while does so for all of them.
 func Run(ctx context.Context, cfg Config) (*Report, error) {
 	r := newReport(cfg)
@@ -31,7 +31,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 			return nil, fmt.Errorf("compare %s: %w", w.Name, err)
 		}
 		fmt.Fprintf(cfg.Progress, " %.1f s\n", time.Since(begun).Seconds())
-		r.add(w, m)
+		r.add(cfg.Ways, w, m)
 	}
 	r.Summary = r.summary()
 	return r, nil
@@ -40,16 +40,16 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 // pair is a run with operations and one without.
 type pair struct{ with, without Sample }
 
-// measured is all pairs of one workload: those of each mode, in its order.
+// measured is all pairs of one workload: those of each way, in its order.
 type measured [][]pair
 
 func (cfg *Config) measure(ctx context.Context, w Workload) (measured, error) {
-	m := make(measured, len(cfg.Modes))
+	m := make(measured, len(cfg.Ways))
 	for range cfg.Runs {
-		for i, mode := range cfg.Modes {
-			p, err := cfg.pair(ctx, w, mode)
+		for i, way := range cfg.Ways {
+			p, err := cfg.pair(ctx, w, way)
 			if err != nil {
-				return nil, fmt.Errorf("in mode %s: %w", mode, err)
+				return nil, fmt.Errorf("in %v: %w", way, err)
 			}
 			m[i] = append(m[i], p)
 			io.WriteString(cfg.Progress, ".")
@@ -58,8 +58,8 @@ func (cfg *Config) measure(ctx context.Context, w Workload) (measured, error) {
 	return m, nil
 }
 
-func (cfg *Config) pair(ctx context.Context, w Workload, mode string) (p pair, err error) {
-	j := Job{Image: cfg.Images[w.Program], Mode: mode, Args: w.Args, Disk: w.Disk, Net: w.Net}
+func (cfg *Config) pair(ctx context.Context, w Workload, way Way) (p pair, err error) {
+	j := Job{Image: cfg.Images[w.Program], Way: way, Args: w.Args, Disk: w.Disk, Net: w.Net}
 	if w.Ops == 0 {
 		p.with, err = cfg.Runner.Run(ctx, j)
 		p.with.Ops, p.with.NS = 1, p.with.Stats.TimeNS.Total

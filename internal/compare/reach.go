@@ -28,7 +28,7 @@ func (r *Report) Reach() []Goal {
 	var goals []Goal
 	for i := range r.Workloads {
 		w := &r.Workloads[i]
-		pv, trap := w.Mode(PV), w.Mode(Trap)
+		pv, trap := w.first(PV), w.first(Trap)
 		if pv == nil || trap == nil {
 			continue
 		}

@@ -18,14 +18,15 @@ import (
 // Report is what a comparison has found. All of it is printed from here, also
 // from one that was written as JSON.
 type Report struct {
-	Pvrun     string   `json:"pvrun"` // its version
-	Engine    string   `json:"engine"`
+	Pvrun     string   `json:"pvrun"`  // its version
+	Engine    string   `json:"engine"` // of several, the first
 	Backend   string   `json:"backend"`
+	Engines   []string `json:"engines,omitempty"` // where they were chosen
 	CPU       string   `json:"cpu"`
 	CPUs      int      `json:"cpus"`
 	Kernel    string   `json:"kernel"`
 	Runs      int      `json:"runs"`
-	Modes     []string `json:"modes"`
+	Modes     []string `json:"modes"` // or ways: "pv", "proc pv"
 	Workloads []Result `json:"workloads"`
 	Summary   []string `json:"summary"` // sentences
 }
@@ -39,9 +40,10 @@ type Result struct {
 	Modes     []ModeResult `json:"modes"`
 }
 
-// ModeResult is one workload in one mode. Values are those of one operation.
+// ModeResult is one workload in one way. Values are those of one operation.
 type ModeResult struct {
-	Mode    string   `json:"mode"`
+	Mode    string   `json:"mode"`             // as in the report's list
+	Engine  string   `json:"engine,omitempty"` // if it was chosen
 	Fewest  *Bound   `json:"fewest,omitempty"` // that theory allows
 	PerOp   Values   `json:"per_op"`
 	Reasons []Reason `json:"reasons"`
@@ -57,9 +59,10 @@ type Values struct {
 	NS          Spread  `json:"ns"`
 	HostCPU     Spread  `json:"host_cpu_ns"`
 	GuestCPU    Spread  `json:"guest_cpu_ns"`
+	Memory      Spread  `json:"memory_bytes"` // of a whole run: what pvrun and the machine have at the end
 }
 
-// Ratios are one mode's values over those of pv, run by run, with the median. nil
+// Ratios are one way's values over those of pv, on the first engine, run by run, with the median. nil
 // where pv takes none, or as good as none.
 type Ratios struct {
 	Exits       *Spread `json:"exits,omitempty"`
@@ -89,6 +92,7 @@ type Round struct {
 	NS          float64  `json:"ns"`
 	HostCPU     float64  `json:"host_cpu_ns"`
 	GuestCPU    float64  `json:"guest_cpu_ns"`
+	Memory      float64  `json:"memory_bytes"`
 }
 
 func (r Round) cpu() float64 { return r.HostCPU + r.GuestCPU }
@@ -101,34 +105,58 @@ const None = 0.01
 func isNone(exits float64) bool { return exits < None }
 
 func newReport(cfg Config) *Report {
-	return &Report{
-		Pvrun: pvrun.Version, CPU: cpuModel(), CPUs: runtime.NumCPU(), Kernel: kernelRelease(),
-		Runs: cfg.Runs, Modes: cfg.Modes,
+	r := &Report{
+		Pvrun: pvrun.Version, CPU: cpuModel(), CPUs: runtime.NumCPU(), Kernel: kernelRelease(), Runs: cfg.Runs,
 	}
+	for _, w := range cfg.Ways {
+		r.Modes = append(r.Modes, w.String())
+		if w.Engine != "" && !slices.Contains(r.Engines, w.Engine) {
+			r.Engines = append(r.Engines, w.Engine)
+		}
+	}
+	return r
 }
 
-func (r *Report) add(w Workload, m measured) {
+func (r *Report) add(ways []Way, w Workload, m measured) {
 	res := Result{Name: w.Name, Operation: w.Operation, About: w.About, Ops: max(w.Ops, 1)}
-	for i, mode := range r.Modes {
-		r.Engine, r.Backend = m[i][0].with.Stats.Engine, m[i][0].with.Stats.Backend
+	r.Engine, r.Backend = m[0][0].with.Stats.Engine, m[0][0].with.Stats.Backend
+	for i, way := range ways {
 		mr := modeResult(m[i])
-		mr.Mode = mode
-		if b, ok := w.Fewest[mode]; ok {
+		mr.Mode, mr.Engine = way.String(), way.Engine
+		if b, ok := w.Fewest[way.Mode]; ok {
 			mr.Fewest = &b
 		}
 		res.Modes = append(res.Modes, mr)
 	}
-	if base := res.Mode(PV); base != nil {
+	if base := res.Mode(r.base()); base != nil {
 		for i := range res.Modes {
-			if res.Modes[i].Mode != PV {
-				res.Modes[i].Ratio = ratios(res.Modes[i].Runs, base.Runs)
+			if m := &res.Modes[i]; m != base {
+				m.Ratio = ratios(m.Runs, base.Runs)
 			}
 		}
 	}
 	r.Workloads = append(r.Workloads, res)
 }
 
-// Mode is the result in a mode, or nil.
+// base is what the others are compared with: the first engine's pv. "" for none.
+func (r *Report) base() string {
+	if i := slices.IndexFunc(r.Modes, func(way string) bool { return modeOf(way) == PV }); i >= 0 {
+		return r.Modes[i]
+	}
+	return ""
+}
+
+// first is the result in a mode, on the first engine, or nil.
+func (r *Result) first(mode string) *ModeResult {
+	for i := range r.Modes {
+		if modeOf(r.Modes[i].Mode) == mode {
+			return &r.Modes[i]
+		}
+	}
+	return nil
+}
+
+// Mode is the result in a mode, or in one on an engine, or nil.
 func (r *Result) Mode(name string) *ModeResult {
 	for i := range r.Modes {
 		if r.Modes[i].Mode == name {
@@ -149,6 +177,7 @@ func modeResult(pairs []pair) ModeResult {
 		NS:          spread(m.Runs, median, func(r Round) float64 { return r.NS }),
 		HostCPU:     spread(m.Runs, average, func(r Round) float64 { return r.HostCPU }),
 		GuestCPU:    spread(m.Runs, average, func(r Round) float64 { return r.GuestCPU }),
+		Memory:      spread(m.Runs, median, func(r Round) float64 { return r.Memory }),
 	}
 	return m
 }
@@ -161,6 +190,7 @@ func (p pair) round() Round {
 		NS:       digits(float64(p.with.NS) / n),
 		HostCPU:  digits(float64(p.with.HostCPU-p.without.HostCPU) / n),
 		GuestCPU: digits(float64(p.with.GuestCPU-p.without.GuestCPU) / n),
+		Memory:   float64(p.with.Stats.Memory.HostRSS),
 	}
 	if all := p.with.Stats.KVM["exits"]; len(all) > 0 {
 		k := float64(all[0])
@@ -212,16 +242,19 @@ func kernelSpread(runs []Round) *Spread {
 // ratios are those of the runs of one round, which followed one another.
 func ratios(runs, base []Round) *Ratios {
 	return &Ratios{
-		Exits: ratio(runs, base, None, func(r Round) float64 { return r.Exits }),
-		KernelExits: ratio(runs, base, None, func(r Round) float64 {
-			if r.KernelExits == nil {
-				return 0
-			}
-			return *r.KernelExits
-		}),
-		NS:  ratio(runs, base, math.SmallestNonzeroFloat64, func(r Round) float64 { return r.NS }),
-		CPU: ratio(runs, base, math.SmallestNonzeroFloat64, Round.cpu),
+		Exits:       ratio(runs, base, None, func(r Round) float64 { return r.Exits }),
+		KernelExits: kernelRatio(runs, base),
+		NS:          ratio(runs, base, math.SmallestNonzeroFloat64, func(r Round) float64 { return r.NS }),
+		CPU:         ratio(runs, base, math.SmallestNonzeroFloat64, Round.cpu),
 	}
+}
+
+// kernelRatio is nil, too, where the kernel does not count.
+func kernelRatio(runs, base []Round) *Spread {
+	if kernelSpread(runs) == nil || kernelSpread(base) == nil {
+		return nil
+	}
+	return ratio(runs, base, None, func(r Round) float64 { return *r.KernelExits })
 }
 
 // ratio is nil when one of the base's values is below least.

@@ -9,17 +9,22 @@ import (
 // summary says in plain sentences what the numbers mean.
 func (r *Report) summary() []string {
 	list := []string{r.summaryOfNone()}
+	base := r.base()
 	for _, mode := range r.Modes {
-		if mode != PV && slices.Contains(r.Modes, PV) {
-			list = append(list, r.summaryAgainstPV(mode)...)
+		switch {
+		case mode == base || base == "":
+		case modeOf(mode) == PV:
+			list = append(list, r.summaryOfEngine(base, mode))
+		default:
+			list = append(list, r.summaryAgainst(base, mode)...)
 		}
 	}
 	if len(r.Modes) == 1 {
 		list = append(list, r.summaryOfOne(r.Modes[0]))
 	}
 	list = append(list, fmt.Sprintf(
-		"These are numbers of engine %s on %s, %s. How often the guest has to come out is a matter of its mode; what that costs, and what the kernel adds of its own, are matters of the machine.",
-		r.Engine, r.Backend, r.CPU))
+		"These are numbers of %s, %s. How often the guest has to come out is a matter of its mode; what that costs, and what the kernel adds of its own, are matters of the machine.",
+		r.engines(), r.CPU))
 	return slices.DeleteFunc(list, func(s string) bool { return s == "" })
 }
 
@@ -68,8 +73,8 @@ func (e *extremes) text() string {
 	return fmt.Sprintf("%s (%s) to %s (%s)", times(e.least), e.leastName, times(e.most), e.mostName)
 }
 
-// summaryAgainstPV is about the workloads that need the host in pv.
-func (r *Report) summaryAgainstPV(mode string) []string {
+// summaryAgainst is about the workloads that need the host in the base, which is pv.
+func (r *Report) summaryAgainst(base, mode string) []string {
 	var exits, kernel, ns extremes
 	fewer := 0
 	for i := range r.Workloads {
@@ -92,12 +97,12 @@ func (r *Report) summaryAgainstPV(mode string) []string {
 	if exits.n == 0 {
 		return nil
 	}
-	text := fmt.Sprintf("Of the %s that %s the host in pv, %d %s fewer exits there than in %s.",
-		plural(float64(exits.n), "workload"), verb(exits.n, "need"), fewer, verb(fewer, "take"), mode)
+	text := fmt.Sprintf("Of the %s that %s the host in %s, %d %s fewer exits there than in %s.",
+		plural(float64(exits.n), "workload"), verb(exits.n, "need"), base, fewer, verb(fewer, "take"), mode)
 	if exits.n == 1 {
-		text = fmt.Sprintf("%s needs the host in pv too.", exits.leastName)
+		text = fmt.Sprintf("%s needs the host in %s too.", exits.leastName, base)
 	}
-	how := fmt.Sprintf("For the same operation %s takes %s the exits of pv", mode, exits.text())
+	how := fmt.Sprintf("For the same operation %s takes %s the exits of %s", mode, exits.text(), base)
 	if kernel.n > 0 {
 		how += fmt.Sprintf("; with those that end in the kernel, which no count may leave out, it is %s", kernel.text())
 	}
@@ -105,6 +110,37 @@ func (r *Report) summaryAgainstPV(mode string) []string {
 		how += fmt.Sprintf("; and %s the time", ns.text())
 	}
 	return []string{text + " " + how + "."}
+}
+
+// summaryOfEngine is about pv on another engine than the base's: exits are the same ones.
+func (r *Report) summaryOfEngine(base, way string) string {
+	var ns, cpu, memory extremes
+	for i := range r.Workloads {
+		w := &r.Workloads[i]
+		m := w.Mode(way)
+		if m.Ratio.NS != nil {
+			ns.add(w.Name, m.Ratio.NS.Value)
+		}
+		if m.Ratio.CPU != nil {
+			cpu.add(w.Name, m.Ratio.CPU.Value)
+		}
+		if v := w.Mode(base).PerOp.Memory.Value; v > 0 {
+			memory.add(w.Name, m.PerOp.Memory.Value/v)
+		}
+	}
+	var parts []string
+	for _, x := range []struct {
+		e    *extremes
+		what string
+	}{{&ns, "time"}, {&cpu, "CPU time"}, {&memory, "memory"}} {
+		if x.e.n > 0 {
+			parts = append(parts, x.e.text()+" the "+x.what)
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("The same image in %s takes %s of %s.", way, strings.Join(parts, ", "), base)
 }
 
 // verb is a verb with n things before it.

@@ -16,6 +16,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 	r.compared(t)
 	r.byReason(t)
 	r.bounds(t)
+	r.memory(t)
 	for _, s := range r.Summary {
 		t.line("")
 		t.wrap(s)
@@ -29,8 +30,19 @@ func (r *Report) about() string {
 	if r.Runs == 1 {
 		runs = "1 run"
 	}
-	return fmt.Sprintf("pvrun %s, engine %s, back end %s; %s of each; %d x %s, Linux %s",
-		r.Pvrun, r.Engine, r.Backend, runs, r.CPUs, r.CPU, r.Kernel)
+	return fmt.Sprintf("pvrun %s, %s; %s of each; %d x %s, Linux %s",
+		r.Pvrun, r.engines(), runs, r.CPUs, r.CPU, r.Kernel)
+}
+
+// engines names what the machines ran on.
+func (r *Report) engines() string {
+	text := fmt.Sprintf("engine %s on %s", r.Engine, r.Backend)
+	for _, e := range r.Engines {
+		if e != r.Engine {
+			text += " and engine " + e
+		}
+	}
+	return text
 }
 
 // table writes lines and, between them, tables whose columns are aligned.
@@ -89,6 +101,9 @@ func (r *Report) operations(t *table) {
 // short operation may have too many of, and the host's too few: less than none.
 func cpuText(s Spread) string { return TimeText(max(0, s.Value)) }
 
+// memoryText is a number of bytes.
+func memoryText(v float64) string { return number(v/(1<<20)) + " MiB" }
+
 func (m *ModeResult) fewest() string {
 	if m.Fewest == nil {
 		return "-"
@@ -112,7 +127,7 @@ func (r *Report) compared(t *table) {
 				continue
 			}
 			if !begun {
-				t.title("Ratio to pv: the median of the runs (least to greatest); - where pv takes none.",
+				t.title(fmt.Sprintf("Ratio to %[1]s: the median of the runs (least to greatest); - where %[1]s takes none.", r.base()),
 					"WORKLOAD", "MODE", "EXITS", "KERNEL", "TIME", "CPU")
 				begun = true
 			}
@@ -142,11 +157,23 @@ func (r *Report) byReason(t *table) {
 	}
 }
 
+// memory has a column for each way.
+func (r *Report) memory(t *table) {
+	t.title("Memory at the end of a whole run, pvrun's own and the machine's.", append([]string{"WORKLOAD"}, r.Modes...)...)
+	for _, w := range r.Workloads {
+		row := []string{w.Name}
+		for _, m := range w.Modes {
+			row = append(row, memoryText(m.PerOp.Memory.Value))
+		}
+		t.row(row...)
+	}
+}
+
 func (r *Report) bounds(t *table) {
 	begun := false
 	for _, w := range r.Workloads {
 		for _, m := range w.Modes {
-			if m.Fewest == nil {
+			if m.Fewest == nil || w.first(modeOf(m.Mode)).Mode != m.Mode { // an engine changes nothing
 				continue
 			}
 			if !begun {

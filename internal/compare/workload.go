@@ -15,7 +15,36 @@ const (
 // Modes lists them.
 var Modes = []string{PV, Trap}
 
-// Workload is an operation that is done in each mode.
+// Engines lists what can run machines, in the order in which they are shown.
+var Engines = []string{"kvm", "proc"}
+
+// Way is how a machine is run: one column of a comparison.
+type Way struct {
+	Engine string // that pvrun run takes by itself, if empty
+	Mode   string
+}
+
+// String is "pv", or "kvm pv" where the engine is chosen.
+func (w Way) String() string { return strings.TrimSpace(w.Engine + " " + w.Mode) }
+
+// modeOf is the mode of a way by its name.
+func modeOf(way string) string { return way[strings.LastIndexByte(way, ' ')+1:] }
+
+// Ways are all modes on all engines, those of one engine together. No engine is the one that
+// pvrun run takes by itself.
+func Ways(engines, modes []string) (list []Way) {
+	if len(engines) == 0 {
+		engines = []string{""}
+	}
+	for _, e := range engines {
+		for _, m := range modes {
+			list = append(list, Way{e, m})
+		}
+	}
+	return list
+}
+
+// Workload is an operation that is done in each way.
 type Workload struct {
 	Name      string
 	Operation string // what one is: "a sleep of 1 ms"
