@@ -64,6 +64,7 @@ func (t *streams) begin(port uint32, message []byte) (*conn, error) {
 	copy(c.out.add(len(message)), message)
 	c.most = hypercall.MaxMessage + 1
 	t.awaited = c
+	c.begin()
 	return c, nil
 }
 

@@ -324,6 +324,7 @@ func live(t *testing.T, s *Snapshot) {
 		_, _ = m.put(make([]byte, 20*pageSize), 0)
 		m.respond(callArgs{s.state.Last + 1, 0, testData, 8})
 		if c, err := vm.streams.open(80); err == nil {
+			c.Write([]byte("x"))
 			m.bring()
 			vm.streams.call(callArgs{c.id, uint64(hypercall.StreamEnd), testData, 8})
 		}

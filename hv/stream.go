@@ -36,7 +36,8 @@ type conn struct {
 
 	out     buffer // for the guest
 	way     int    // bytes that were put into the queue and not credited
-	told    bool   // the guest knows the stream
+	begun   bool   // somebody reads or writes: the guest is to know the stream
+	told    bool   // it does
 	ending  bool   // nothing more comes into out
 	ended   bool   // MessageEnd was put
 	listed  bool   // among due
@@ -93,9 +94,7 @@ func (t *streams) open(port uint32) (*conn, error) {
 	case len(t.all) >= hypercall.MaxStreams:
 		return nil, ErrStreams
 	}
-	s := t.add(port)
-	s.tell()
-	return s, nil
+	return t.add(port), nil
 }
 
 // reset ends all streams, and has IDs go on after last. It says why to who has them.
@@ -168,7 +167,7 @@ func (s *conn) wants() bool {
 	case s.err != nil:
 		return s.told && s.t.all[s.id] == s // to be reset
 	case !s.told:
-		return true
+		return s.begun
 	case s.hasRoom():
 		return true
 	case s.out.len() > 0:
@@ -190,6 +189,12 @@ func (s *conn) list() bool {
 	s.t.due = append(s.t.due, s)
 	s.t.waiting.Store(true)
 	return true
+}
+
+// begin has the guest hear of a stream with what comes next.
+func (s *conn) begin() {
+	s.begun = true
+	s.tell()
 }
 
 // tell is list for other threads, which have the vCPU's look.
@@ -224,7 +229,7 @@ func (s *conn) finish() {
 	case s.in.len() > 0:
 		s.abort(syscall.ECONNABORTED)
 	default:
-		s.ending = true
+		s.ending, s.begun = true, true
 	}
 	s.in = buffer{}
 	s.tell()

@@ -12,7 +12,8 @@ import (
 
 // Dial opens a connection to a TCP port of the program's, at the machine's loopback
 // interface; 0 is Config.ReadyPort. Any goroutine may call it, before the machine runs too:
-// bytes move while it does. That nobody listens there the first Read finds. Beyond
+// bytes move while it does. The program hears of the connection with the first Write, Read
+// or CloseWrite, and that nobody listens there the first Read finds. Beyond
 // hypercall.MaxStreams connections, those that are being closed included, it is ErrStreams.
 //
 // The conn has deadlines and, for half-close, CloseWrite. Close has what was written sent
@@ -87,6 +88,7 @@ func (s *conn) Read(b []byte) (int, error) {
 		case s.err != nil:
 			return 0, s.opError("read", s.err)
 		}
+		s.begin()
 		s.changed.Wait()
 	}
 }
@@ -110,7 +112,7 @@ func (s *conn) Write(b []byte) (n int, err error) {
 		}
 		k := min(len(b)-n, streamBuffer-s.out.len())
 		copy(s.out.add(k), b[n:])
-		s.tell()
+		s.begin()
 		if n += k; n == len(b) {
 			return n, nil
 		}
@@ -129,7 +131,7 @@ func (s *conn) CloseWrite() error {
 		return s.opError("close", s.err)
 	}
 	s.ending = true
-	s.tell()
+	s.begin()
 	s.changed.Broadcast()
 	return nil
 }

@@ -68,6 +68,7 @@ func (g *streamGuest) opened() (*conn, uint64) {
 	if err != nil {
 		g.t.Fatal(err)
 	}
+	c.Write(nil)
 	for {
 		switch m, _ := g.next(); {
 		case m.ID == c.(*conn).id && m.Kind == hypercall.MessageOpen && m.Port == 80:

@@ -58,6 +58,7 @@ func ends(t testing.TB, vm *VM) (a, b *conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.Write(nil) // or the program does not hear of it yet
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	d, err := vm.Accept(ctx)
