@@ -230,7 +230,7 @@ func (s *Snapshot) read(f *os.File) error {
 // copyPages copies the pages to memory and compares their hashes. The file itself is not
 // mapped: who can write it could change pages after they were checked, and one that
 // became shorter would have the host die of SIGBUS. Pages of zeros stay holes.
-func (s *Snapshot) copyPages(from io.Reader, hashes []byte) (err error) {
+func (s *Snapshot) copyPages(from *io.SectionReader, hashes []byte) (err error) {
 	if s.file, err = memoryFile("pvrun-snapshot"); err != nil {
 		return err
 	}

@@ -1,13 +1,11 @@
 package hv
 
 import (
-	"encoding/binary"
 	"errors"
 	"io"
 	"sync"
 	"sync/atomic"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/pvrun/pvrun/hv/engine"
 )
 
@@ -28,48 +26,19 @@ func OpenSnapshotOnce(path string) (*Snapshot, error) {
 }
 
 // readPages makes the base of the pages that are read, as copyPages does of a file.
-func (s *Snapshot) readPages(from io.Reader, hashes []byte) (err error) {
+func (s *Snapshot) readPages(from *io.SectionReader, hashes []byte) (err error) {
 	if s.base, err = newMemory(s.state.Memory); err != nil {
 		return err
 	}
 	s.base.expectExtents(s.state.Extents)
-	s.once.begin(s.base)
-	const most = 64 // pages: they are in the processor's cache yet when they are looked at
-	for _, x := range s.state.Extents {
-		for ; x.Pages > 0; x.First, x.Pages = x.First+most, x.Pages-most {
-			n := min(x.Pages, most)
-			if err := s.base.read(from, extent{x.First, n}, hashes[:n*hashSize]); err != nil {
-				return err
-			}
-			hashes = hashes[n*hashSize:]
-		}
-	}
-	return nil
+	r := newPageReader(from, s.base, s.state.Extents, hashes)
+	s.once.begin(s.base, r)
+	return r.read()
 }
 
-// read reads pages to their place and compares the hashes of what is there. Where all
-// are zero they are given back: a file has them for nothing.
-func (m *memory) read(from io.Reader, x extent, hashes []byte) error {
-	b := m.run(x.First, x.Pages)
-	m.populate(x.First, x.Pages)
-	if _, err := io.ReadFull(from, b); err != nil {
-		return err
-	}
-	zero := true
-	for ; len(b) > 0; b, hashes = b[pageSize:], hashes[hashSize:] {
-		if xxhash.Sum64(b[:pageSize]) != binary.LittleEndian.Uint64(hashes) {
-			return errDamaged
-		}
-		zero = zero && isZero(b[:pageSize])
-	}
-	if zero {
-		return m.forget(x.First, x.Pages)
-	}
-	return nil
-}
-
-// begin has the kernel make the machine, which takes as long as to read the pages.
-func (o *once) begin(m *memory) {
+// begin has the kernel make the machine, which is less work than to read the pages, and
+// then helps with that.
+func (o *once) begin(m *memory, r *pageReader) {
 	type result struct {
 		machine engine.Machine
 		err     error
@@ -79,6 +48,7 @@ func (o *once) begin(m *memory) {
 		_, _ = processor() // that opens the device too, and the facts are asked for once
 		machine, err := snapshotEngine.New(engine.Memory{Data: m.data})
 		made <- result{machine, err}
+		r.work()
 	}()
 	o.made = sync.OnceValues(func() (engine.Machine, error) { r := <-made; return r.machine, r.err })
 }
