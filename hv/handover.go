@@ -63,7 +63,7 @@ func (s *Snapshot) receive(state []byte) error {
 	if st.Size()%pageSize != 0 {
 		return fmt.Errorf("%d bytes are no pages", st.Size())
 	}
-	if err := s.state.check(st.Size() >> pageShift); err != nil {
+	if err := errors.Join(s.state.check(st.Size()>>pageShift), fitsHost(s.state.Memory)); err != nil {
 		return err
 	}
 	return s.open()
