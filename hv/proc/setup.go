@@ -45,8 +45,7 @@ func (c *child) setupCommands(memory uint64) (list []command) {
 		copy(cmd[1:], args)
 		list = append(list, cmd)
 	}
-	call(unix.SYS_CLOSE, fdControl)
-	call(unix.SYS_CLOSE, fdStub)
+	call(unix.SYS_CLOSE_RANGE, fdMemory+1, 1<<32-1, 0) // what this process has inherited, too
 	call(unix.SYS_MUNMAP, 0, stubAt)
 	call(unix.SYS_MUNMAP, stubAt+pageSize, controlAt-stubAt-pageSize)
 	call(unix.SYS_MUNMAP, stubEnd, taskEnd-stubEnd)

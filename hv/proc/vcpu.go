@@ -179,7 +179,7 @@ func (v *VCPU) wait() *engine.Exit {
 
 // patience is how long guest code may run on that was to come out: it can hold signals
 // back by a frame of its own to return from.
-const patience = 5 * time.Second
+var patience = 5 * time.Second
 
 func (v *VCPU) gone(detail string) *engine.Exit {
 	return &engine.Exit{Reason: engine.Internal, Detail: detail}
@@ -231,6 +231,8 @@ func (v *VCPU) signal() (e engine.Exit, out bool) {
 		return engine.Exit{Reason: engine.Interrupted}, true
 	case sig == uint32(unix.SIGSYS):
 		return v.systemCall(ctl.load64(ctlAddr)), true
+	case sig == uint32(unix.SIGILL) && ctl.load64(ctlTrap) != vectorInvalid:
+		return v.systemCall(0), true // one that seccomp does not see: uretprobe
 	}
 	vector := ctl.load64(ctlTrap)
 	switch {
