@@ -14,7 +14,8 @@ import (
 // memory, and the filter's affair.
 type tlb struct {
 	mu   sync.Mutex
-	at   []uint64            // of each frame, a page number that it is mapped at; 0: none
+	at   []uint64            // of each frame, a page number that it is mapped at, with age
+	age  uint64              // of what is mapped now; entries with another are none
 	more map[uint32][]uint64 // of frames that are mapped at several
 	void []pages             // to be unmapped before the guest goes on
 	news []command           // what is to be mapped then
@@ -32,7 +33,12 @@ const maxMaps = 30_000
 // mostPages is how many pages one system call may name; the filter wants less than 4 GiB.
 const mostPages = 1 << 19
 
-func newTLB(frames int) *tlb { return &tlb{at: make([]uint64, frames), more: map[uint32][]uint64{}} }
+func newTLB(frames int) *tlb {
+	return &tlb{at: make([]uint64, frames), age: 1, more: map[uint32][]uint64{}}
+}
+
+// pageBits are those of a page number; what is above them in an entry is its age.
+const pageBits = 47 - 12
 
 // fill has the child map a run of pages, from frame f on.
 func (t *tlb) fill(f uint32, run pages, prot uint64) {
@@ -47,11 +53,10 @@ func (t *tlb) add(f uint32, p, n uint64) {
 	defer t.mu.Unlock()
 	t.maps += 2
 	for i := range n {
-		switch at := &t.at[uint64(f)+i]; *at {
-		case 0:
-			*at = p + i
-		case p + i:
-		default:
+		switch at, v := &t.at[uint64(f)+i], t.age<<pageBits|p+i; {
+		case *at>>pageBits != t.age:
+			*at = v
+		case *at != v:
 			k := f + uint32(i)
 			t.more[k] = append(t.more[k], p+i)
 		}
@@ -63,10 +68,10 @@ func (t *tlb) invalidate(f uint32, n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for k := f; k < f+uint32(n); k++ {
-		if t.at[k] == 0 {
+		if t.at[k]>>pageBits != t.age {
 			continue
 		}
-		t.unmap(t.at[k])
+		t.unmap(t.at[k] & (1<<pageBits - 1))
 		t.at[k] = 0
 		if len(t.more) == 0 {
 			continue
@@ -97,7 +102,10 @@ func (t *tlb) flushAll() {
 	if t.maps == 0 {
 		return
 	}
-	clear(t.at)
+	if t.age++; t.age>>(64-pageBits) != 0 {
+		clear(t.at)
+		t.age = 1
+	}
 	clear(t.more)
 	t.maps, t.void = 0, append(t.void[:0], pages{0, guestEnd / pageSize})
 }

@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -47,7 +48,7 @@ func tscHz() uint64 {
 // fsgsbase says whether programs may use RDFSBASE and its like (Linux,
 // Documentation/arch/x86/x86_64/fsgs.rst).
 var fsgsbase = sync.OnceValue(func() bool {
-	const atHWCAP2, bit = 26, 2
-	v, ok := auxv(atHWCAP2)
-	return ok && v&bit != 0
+	const atHWCAP2, bit = 26, 2 // getauxval(3)
+	list, err := unix.Auxv()
+	return err == nil && slices.ContainsFunc(list, func(kv [2]uintptr) bool { return kv[0] == atHWCAP2 && kv[1]&bit != 0 })
 })

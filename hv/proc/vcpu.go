@@ -158,6 +158,7 @@ func (v *VCPU) wait() *engine.Exit {
 	for !v.c.ctl.mine() {
 		now := time.Now()
 		if v.tick.due(now) {
+			v.pace.tick(v.c)
 			v.c.signal(kickSignal)
 			if v.asked.IsZero() {
 				v.asked = now
