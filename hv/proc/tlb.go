@@ -40,10 +40,19 @@ func newTLB(frames int) *tlb {
 // pageBits are those of a page number; what is above them in an entry is its age.
 const pageBits = 47 - 12
 
-// fill has the child map a run of pages, from frame f on.
-func (t *tlb) fill(f uint32, run pages, prot uint64) {
+// knows says whether a frame is mapped at a page. It is called with mu held.
+func (t *tlb) knows(f uint32, p uint64) bool {
+	return uint64(f) < uint64(len(t.at)) && t.at[f] == t.age<<pageBits|p
+}
+
+// fill has the child map a run of pages, from frame f on. With populate it has the
+// kernel make their page-table entries, too.
+func (t *tlb) fill(f uint32, run pages, prot uint64, populate bool) {
 	t.add(f, run.first, run.n)
 	flags := uint64(mapFlags)
+	if populate {
+		flags = mapPopulated
+	}
 	t.news = append(t.news, mapCommand(f, run.first, run.n, prot, flags))
 }
 

@@ -284,7 +284,7 @@ func (v *VCPU) pageFault(a, code uint64, sig uint32) (e engine.Exit, out bool) {
 	if sig == uint32(unix.SIGBUS) || v.stuck.tooOften(a, v.regs.RIP) {
 		return engine.Exit{Reason: engine.NoPage}, true
 	}
-	if fault := v.fill(a, entry); fault != nil {
+	if fault := v.fill(a, entry, false); fault != nil {
 		return *fault, true
 	}
 	v.counts.fills++
@@ -299,19 +299,27 @@ func (v *VCPU) fillMissing() *engine.Exit {
 		return nil
 	}
 	if entry := v.tables.entry(a); allows(entry, v.code) {
-		return v.fill(a, entry)
+		return v.fill(a, entry, true)
 	}
 	return nil
 }
 
-// fill has the child map a page and its neighbours.
-func (v *VCPU) fill(a, entry uint64) *engine.Exit {
-	run := v.tables.run(a, entry)
+// providedInAdvance is how many pages whoever answers a page fault provides without
+// knowing that they will be touched. Where there are more they have memory already.
+const providedInAdvance = 16
+
+// fill has the child map a page and its neighbours. They are provided when they have
+// just come.
+func (v *VCPU) fill(a, entry uint64, provided bool) *engine.Exit {
+	t := v.m.tlb
+	t.mu.Lock()
+	run := v.tables.run(a, entry, t.knows)
+	t.mu.Unlock()
 	at := entry&pteAddr - uint64(engine.MemoryBase) - (a/pageSize-run.first)*pageSize
 	if end := at + run.n*pageSize; end < at || end > uint64(v.m.mem.Shared) {
 		return v.gone(fmt.Sprintf("page table entry %#x of %#x", entry, a))
 	}
-	v.m.tlb.fill(uint32(at/pageSize), run, protection(entry))
+	t.fill(uint32(at/pageSize), run, protection(entry), provided && run.n > providedInAdvance)
 	return nil
 }
 

@@ -72,6 +72,9 @@ func allows(e, code uint64) bool {
 	return code&faultExecute == 0 || e&pteNX == 0
 }
 
+// frameOf is the frame of an entry that is present.
+func frameOf(e uint64) uint32 { return uint32((e&pteAddr - uint64(engine.MemoryBase)) / pageSize) }
+
 func protection(e uint64) uint64 {
 	switch {
 	case e&pteWrite != 0:
@@ -90,15 +93,16 @@ const (
 	pagesAfter  = 4096
 )
 
-// run is the pages around a that can be mapped in one go.
-func (t *tables) run(a, e uint64) pages {
+// run is the pages around a that can be mapped in one go, and that known does not know
+// to be: to map one again makes the kernel forget its page-table entry.
+func (t *tables) run(a, e uint64, known func(f uint32, p uint64) bool) pages {
 	p := a / pageSize
 	same := func(q uint64) bool {
 		if q == 0 || q >= guestEnd/pageSize {
 			return false
 		}
 		v := t.entry(q * pageSize)
-		return v&pteRights == e&pteRights && v&pteAddr == e&pteAddr+(q-p)*pageSize
+		return v&pteRights == e&pteRights && v&pteAddr == e&pteAddr+(q-p)*pageSize && !known(frameOf(v), q)
 	}
 	from, to := p, p+1
 	for from > p-min(p, pagesBefore) && same(from-1) {
