@@ -24,6 +24,7 @@ const (
 	pagemapPresent = 1 << 63
 	pagemapSwapped = 1 << 62
 	pagemapFile    = 1 << 61 // or shared
+	pagemapOne     = 1 << 56 // mapped here and nowhere else
 )
 
 // scanArg is struct pm_scan_arg, and scanRegion struct page_region.
@@ -98,7 +99,9 @@ func (m *memory) appendFiles(list []extent, x extent) []extent {
 	return list
 }
 
-// readPagemap reads what the kernel says of each page.
+// readPagemap reads what the kernel says of each page. The kernel's page of zeros is not
+// told from others, but that it is mapped more than once: what it is in the place of has
+// been read only, but where a file's pages were.
 func (m *memory) readPagemap(f *os.File) (list []extent, err error) {
 	base := int64(uintptr(unsafe.Pointer(unsafe.SliceData(m.data)))) >> pageShift
 	b := make([]byte, 8*len(m.data)>>pageShift)
@@ -108,6 +111,9 @@ func (m *memory) readPagemap(f *os.File) (list []extent, err error) {
 	for i := range frame(len(b) / 8) {
 		v := binary.LittleEndian.Uint64(b[8*i:])
 		if v&(pagemapPresent|pagemapSwapped) == 0 || v&pagemapFile != 0 {
+			continue
+		}
+		if v&(pagemapOne|pagemapSwapped) == 0 && isZero(m.page(i)) && len(m.appendFiles(nil, extent{i, 1})) == 0 {
 			continue
 		}
 		if n := len(list); n > 0 && list[n-1].end() == i {
