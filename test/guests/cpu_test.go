@@ -19,16 +19,27 @@ const (
 
 var fault = asm.Fault
 
-// TestFlags sets TF and AC by POPFQ and executes INT3.
+// popf is code that sets a bit of RFLAGS, and more code.
+func popf(bit byte, more ...byte) []byte {
+	b := []byte{0x9c, 0x0f, 0xba, 0x2c, 0x24, bit, 0x9d} // pushfq; bts dword [rsp], bit; popfq
+	return append(b, more...)
+}
+
+// TestAlignmentCheck sets AC by POPFQ.
+func TestAlignmentCheck(t *testing.T) {
+	s := newSteps()
+	for range 3 {
+		s.raw("AC", fault(17, 0, 0), popf(18, 0x48, 0x8b, 0x44, 0x24, 0x01)...) // mov rax, [rsp+1]
+		s.raw("INT3", fault(3, 0, 0), 0xcc)
+	}
+	s.run(t, hv.Config{})
+}
+
+// TestFlags sets TF by POPFQ and executes INT3.
 func TestFlags(t *testing.T) {
 	s := newSteps()
-	popf := func(bit byte, more ...byte) []byte {
-		b := []byte{0x9c, 0x0f, 0xba, 0x2c, 0x24, bit, 0x9d} // pushfq; bts dword [rsp], bit; popfq
-		return append(b, more...)
-	}
 	for range 3 {
 		s.raw("TF", fault(1, 0, 0), popf(8, 0x90, 0x90)...)
-		s.raw("AC", fault(17, 0, 0), popf(18, 0x48, 0x8b, 0x44, 0x24, 0x01)...) // mov rax, [rsp+1]
 		s.raw("INT3", fault(3, 0, 0), 0xcc)
 		s.raw("DF, ID, NT and RF do no harm", asm.NoFault, append(append(popf(10), popf(21)...), popf(14)...)...)
 	}
@@ -40,12 +51,18 @@ func TestFlags(t *testing.T) {
 	s.run(t, hv.Config{})
 }
 
+// TestLockedRet jumps to the port number of the hypercall page's OUT: LOCK RET.
+func TestLockedRet(t *testing.T) {
+	need.KVM(t) // the process engine's page has no OUT
+	s := newSteps()
+	s.try("the OUT's port number", fault(6, 0, 0), func(c *asm.Code) { c.JmpTo(hyperPage + 1) })
+	s.run(t, hv.Config{})
+}
+
 // TestInsideHypercallPage jumps to where no call begins.
 func TestInsideHypercallPage(t *testing.T) {
 	s, ret := newSteps(), uint64(2)
-	if need.Engine(t) == "kvm" {
-		s.try("the OUT's port number", fault(6, 0, 0), func(c *asm.Code) { c.JmpTo(hyperPage + 1) }) // LOCK RET
-	} else {
+	if need.Engine(t) == "proc" {
 		ret = 14 // after a jump and its address
 	}
 	s.try("the RET", asm.NoFault, func(c *asm.Code) { c.Mov(asm.R11, hyperPage+ret).Raw(0x41, 0xff, 0xd3) })
