@@ -17,7 +17,7 @@ type suite struct {
 	images   []string // folders of programs
 	programs []string // the same, to run natively
 	short    string   // the tests of a short run, a pattern; "" for all
-	// Tests that are left out, and why.
+	// Tests, and parts of tests, that are left out, and why.
 	without map[string]string
 	// Tests, or parts of tests, that may say that they skip, and why.
 	skips map[string]string
@@ -33,6 +33,10 @@ var suites = []suite{
 	{dir: "test/guests", images: []string{"test/guests/prog"}, without: map[string]string{
 		"TestAlignmentCheck": "QEMU 7.2 emulates no #AC",
 		"TestLockedRet":      "QEMU 7.2 takes LOCK RET for RET",
+
+		"TestInstructions/WRGSBASE_of_nonsense": "QEMU 7.2 takes any address for a base",
+		"TestInstructions/WRFSBASE_of_nonsense": "QEMU 7.2 takes any address for a base",
+		"TestInstructions/FXRSTOR_of_junk":      "QEMU 7.2 takes any MXCSR",
 	}},
 	{
 		dir: "test/e2e",
@@ -71,7 +75,7 @@ func (s suite) selected(names []string, pattern string) ([]string, error) {
 		return nil, err
 	}
 	for name := range s.without {
-		if !slices.Contains(names, name) {
+		if top, _, _ := strings.Cut(name, "/"); !slices.Contains(names, top) {
 			return nil, fmt.Errorf("%s has no %s to leave out", s.dir, name)
 		}
 	}
@@ -84,13 +88,23 @@ func (s suite) selected(names []string, pattern string) ([]string, error) {
 // planned is how the machine runs tests of a suite.
 func (s suite) planned(tests []string, timeout time.Duration) plan.Suite {
 	dir := path.Join(sources, s.dir)
+	var parts []string
+	for name := range s.without {
+		if top, part, ok := strings.Cut(name, "/"); ok {
+			parts = append(parts, "^"+top+"$/^"+part+"$")
+		}
+	}
+	args := []string{
+		path.Join(dir, "built", path.Base(s.dir)+".test"),
+		"-test.v=test2json", "-test.timeout=" + timeout.String(), "-test.run=^(" + strings.Join(tests, "|") + ")$",
+	}
+	if len(parts) > 0 {
+		args = append(args, "-test.skip="+strings.Join(parts, "|"))
+	}
 	return plan.Suite{
 		Name: s.dir,
 		Dir:  dir,
-		Args: []string{
-			path.Join(dir, "built", path.Base(s.dir)+".test"),
-			"-test.v=test2json", "-test.timeout=" + timeout.String(), "-test.run=^(" + strings.Join(tests, "|") + ")$",
-		},
-		Env: []string{"PVRUN_KVM=must", "PVRUN_BUILT=yes"},
+		Args: args,
+		Env:  []string{"PVRUN_KVM=must", "PVRUN_BUILT=yes"},
 	}
 }
