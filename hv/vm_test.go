@@ -31,7 +31,7 @@ func newRealVM(t *testing.T, code *asm.Code) *VM {
 }
 
 func runFor(vm *VM, d time.Duration) (Exit, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
+	ctx, cancel := context.WithTimeout(context.Background(), need.Patience(d))
 	defer cancel()
 	return vm.Run(ctx)
 }

@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Environment variables that tests obey.
@@ -35,7 +36,17 @@ const (
 	// EnvBuilt set to anything has tests take programs that were built before: a
 	// machine without Go has them beside their sources.
 	EnvBuilt = "PVRUN_BUILT"
+	// EnvSlow set to anything gives guests more time: the processor is emulated.
+	EnvSlow = "PVRUN_SLOW"
 )
+
+// Patience is how long to wait for what takes no longer than d on a processor.
+func Patience(d time.Duration) time.Duration {
+	if os.Getenv(EnvSlow) != "" {
+		return 6 * d
+	}
+	return d
+}
 
 // Built is the file that was made before of the program in a folder: the program itself
 // with suffix "", its image with ".img". It is "" where tests have to build.

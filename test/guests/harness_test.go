@@ -20,7 +20,7 @@ import (
 )
 
 // limit is how long a guest may run before its machine is stopped.
-const limit = 20 * time.Second
+var limit = need.Patience(20 * time.Second)
 
 var errTime = errors.New("time is up")
 
@@ -168,7 +168,7 @@ func (o outcome) wantStopped(t *testing.T) {
 	if o.err != errTime {
 		t.Errorf("%v, want to be stopped", o)
 	}
-	if o.took > 2*time.Second {
+	if o.took > need.Patience(2*time.Second) {
 		t.Errorf("stopping took %v", o.took)
 	}
 }

@@ -107,8 +107,13 @@ func (b *builder) plan(o options, v *verdict) (p plan.Plan, err error) {
 			continue
 		}
 		pattern := o.pattern
-		if o.short && pattern == "" {
-			pattern = s.short
+		if o.short {
+			if s.short == nil {
+				continue
+			}
+			if s = s.shortened(); pattern == "" {
+				pattern = s.short.tests
+			}
 		}
 		tests, err := b.suite(s, pattern)
 		if err != nil {

@@ -16,21 +16,45 @@ type suite struct {
 	dir      string
 	images   []string // folders of programs
 	programs []string // the same, to run natively
-	short    string   // the tests of a short run, a pattern; "" for all
+	short    *choice  // nil for none in a short run
 	// Tests, and parts of tests, that are left out, and why.
 	without map[string]string
 	// Tests, or parts of tests, that may say that they skip, and why.
 	skips map[string]string
 }
 
+// choice is what a short run has of a suite.
+type choice struct {
+	tests            string // a pattern
+	images, programs []string
+}
+
+// shortened is the suite of a short run.
+func (s suite) shortened() suite {
+	s.images, s.programs = s.short.images, s.short.programs
+	return s
+}
+
 const noGo = "runs the go command"
 
 var suites = []suite{
-	{dir: "hv/kvm"},
-	{dir: "hv", images: []string{
-		"test/function/web", "test/function/recall", "test/bench/work", "test/e2e/programs/rest", "images/blk",
-	}},
-	{dir: "test/guests", images: []string{"test/guests/prog"}, without: map[string]string{
+	{dir: "hv/kvm", short: &choice{}},
+	{
+		dir: "hv",
+		images: []string{
+			"test/function/web", "test/function/recall", "test/bench/work", "test/e2e/programs/rest", "images/blk",
+		},
+		short: &choice{
+			tests: "^(TestMeasure|TestPagemap|TestTripleFault|TestLoadedTables|TestDefect|TestModes|TestBlockWakeups|TestHostFileHoles|" +
+				"TestNetTAP|TestCloneNastyArguments|TestRewindAfterMuch|TestOwnMemory|TestSnapshotFile|TestRestIdle)$",
+			images: []string{"test/function/recall", "test/e2e/programs/rest"},
+		},
+	},
+	{dir: "test/guests", images: []string{"test/guests/prog"}, short: &choice{
+		tests: "^(TestLivePageTables|TestFlags|TestInsideHypercallPage|TestStackNowhere|TestMaskedExceptions|TestEventStorms|" +
+			"TestBlock|TestBlockBad|TestFileMap|TestUnknownCalls|TestExitCodes|TestGoInside)$",
+		images: []string{"test/guests/prog"},
+	}, without: map[string]string{
 		"TestAlignmentCheck": "QEMU 7.2 emulates no #AC",
 		"TestLockedRet":      "QEMU 7.2 takes LOCK RET for RET",
 
@@ -58,6 +82,11 @@ var suites = []suite{
 			"TestGoTestWritable": noGo, "TestGoTestImages": noGo,
 			"TestCPUProfile": noGo, "TestOtherProfiles": noGo, "TestExecutionTrace": noGo, "TestTimeZones": noGo,
 			"TestCompare": noGo, "TestCompareAnImage": noGo, "TestCompareInterrupted": noGo,
+		},
+		short: &choice{
+			tests:    "^(TestHandle|TestFunctionHello|TestZeros|TestSyscallInstructions)$",
+			images:   []string{"test/e2e/programs/function", "images/fn-hello", "test/e2e/programs/zeros", "test/e2e/programs/syscalls"},
+			programs: []string{"test/e2e/programs/zeros", "test/e2e/programs/syscalls"},
 		},
 	},
 	{dir: "test/function", images: []string{
@@ -105,6 +134,6 @@ func (s suite) planned(tests []string, timeout time.Duration) plan.Suite {
 		Name: s.dir,
 		Dir:  dir,
 		Args: args,
-		Env:  []string{"PVRUN_KVM=must", "PVRUN_BUILT=yes"},
+		Env:  []string{"PVRUN_KVM=must", "PVRUN_BUILT=yes", "PVRUN_SLOW=yes"},
 	}
 }
