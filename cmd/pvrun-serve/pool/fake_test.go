@@ -44,6 +44,7 @@ type fakeMachine struct {
 
 	asked, most int           // requests now, and at the most
 	running     bool          // RunUntil is under way
+	over        bool          // it has failed
 	life        chan struct{} // closed when that is over
 	ended       func()        // has RunUntil return
 	signals     []syscall.Signal
@@ -125,22 +126,25 @@ func (m *fakeMachine) Invoke(ctx context.Context, _ string, message []byte) (hv.
 
 // RunUntil ends when it is told to, by "end" as a request, and by SIGTERM when there is no
 // request.
-func (m *fakeMachine) RunUntil(ctx context.Context, done <-chan struct{}) error {
+func (m *fakeMachine) RunUntil(ctx context.Context, done <-chan struct{}) (err error) {
 	defer m.enter()()
 	m.exits += 3
 	m.source.mu.Lock()
 	m.running, m.life = true, make(chan struct{})
-	ended := make(chan struct{})
+	ended, idle := make(chan struct{}), time.Duration(0)
 	m.ended = sync.OnceFunc(func() { close(ended) })
 	m.source.mu.Unlock()
 	defer func() {
 		m.source.mu.Lock()
 		defer m.source.mu.Unlock()
-		m.running = false
+		m.running, m.over = false, err != nil
 		close(m.life)
 	}()
 	select {
 	case <-done:
+		m.source.mu.Lock()
+		idle = m.source.idle
+		m.source.mu.Unlock()
 	case <-ended:
 		return &hv.EndedError{Exit: hv.Exit{Code: 2}}
 	case <-m.signal:
@@ -152,7 +156,7 @@ func (m *fakeMachine) RunUntil(ctx context.Context, done <-chan struct{}) error 
 		return context.Cause(ctx)
 	}
 	select {
-	case <-time.After(m.source.idle):
+	case <-time.After(idle):
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -162,8 +166,14 @@ func (m *fakeMachine) RunUntil(ctx context.Context, done <-chan struct{}) error 
 // RoundTrip answers a request for what is its path.
 func (m *fakeMachine) RoundTrip(r *http.Request) (*http.Response, error) {
 	m.source.mu.Lock()
-	if !m.running {
-		panic("a request to a machine that does not run")
+	for !m.running && !m.over { // it is to run in a moment
+		m.source.mu.Unlock()
+		time.Sleep(time.Microsecond)
+		m.source.mu.Lock()
+	}
+	if m.over {
+		m.source.mu.Unlock()
+		return nil, hv.ErrOver
 	}
 	m.asked++
 	m.all++

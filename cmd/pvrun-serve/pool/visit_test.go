@@ -150,7 +150,9 @@ func TestOneEach(t *testing.T) {
 		if r := visit(f, "x"); r.Outcome != OK || !s.made[0].closed {
 			t.Errorf("got %+v", r)
 		}
+		s.mu.Lock()
 		s.idle = time.Hour
+		s.mu.Unlock()
 		visit(f, "x")
 		time.Sleep(2 * settleTime)
 		if !s.made[1].closed {

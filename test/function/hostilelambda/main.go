@@ -66,8 +66,7 @@ func do(id, event string) {
 	case "panic":
 		panic("at once")
 	case "spin":
-		for {
-		}
+		spin()
 	case "next": // without an answer
 		next()
 	case "error":
@@ -99,8 +98,7 @@ func do(id, event string) {
 		respond(fmt.Sprint(remembered))
 	case "late": // work after the answer
 		respond("late")
-		for {
-		}
+		spin()
 	default:
 		respond(event)
 	}
@@ -134,4 +132,9 @@ func stream(id, fail string) {
 	}
 	io.WriteString(c, "\r\n")
 	bufio.NewReader(c).ReadString('\n')
+}
+
+func spin() {
+	for i := 0; ; i++ {
+	}
 }

@@ -66,7 +66,7 @@ func main() {
 }
 
 func spin() {
-	for {
+	for i := 0; ; i++ {
 	}
 }
 
