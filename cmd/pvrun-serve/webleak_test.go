@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,21 +22,29 @@ import (
 
 // TestWebLeak sends many requests, of which some end early, and looks for what is left.
 func TestWebLeak(t *testing.T) {
-	web := hostileWeb(t)
+	leak(t, hostileWeb(t), pool.HTTP, []string{"remember/x", "zeros/2", "sum", "half", "close", "status/204"})
+}
+
+// TestLambdaLeak is the same for events.
+func TestLambdaLeak(t *testing.T) {
+	leak(t, hostileLambda(t), pool.Lambda, []string{"hello", "remember x", "error", "exit", "break", "many"})
+}
+
+func leak(t *testing.T, image string, contract pool.Contract, what []string) {
 	t.Setenv("TMPDIR", t.TempDir())
 	count := 1000
 	if testing.Short() || raceDetector {
 		count = 200
 	}
 	one := func(count int) {
-		f := newWeb(t, web)
-		defer f.close()
+		w := newWeb(t, image, contract)
+		defer w.close()
 		var clients sync.WaitGroup
 		work := make(chan int)
 		for range 6 {
 			clients.Go(func() {
 				for i := range work {
-					f.request(i)
+					w.request(i/len(what), what[i%len(what)])
 				}
 			})
 		}
@@ -55,21 +64,22 @@ func TestWebLeak(t *testing.T) {
 
 // web is a gateway in this process, of one function in either isolation.
 type web struct {
-	t      *testing.T
-	pools  []*pool.Function
-	server *httptest.Server
-	client http.Client
+	t        *testing.T
+	contract pool.Contract
+	pools    []*pool.Function
+	server   *httptest.Server
+	client   http.Client
 }
 
-func newWeb(t *testing.T, image string) *web {
+func newWeb(t *testing.T, image string, contract pool.Contract) *web {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil)) // what goes wrong
 	g, turns := gateway.New(log), pool.NewTurns(2)
-	w := &web{t: t, server: httptest.NewServer(g)}
+	w := &web{t: t, contract: contract, server: httptest.NewServer(g)}
 	w.client.Transport = &http.Transport{}
 	var list []*gateway.Function
 	for _, name := range []string{"rewound", "kept"} {
-		p := boot.Program{Name: name, From: image, Memory: 64 << 20, Within: time.Minute, Contracts: []pool.Contract{pool.HTTP}}
+		p := boot.Program{Name: name, From: image, Memory: 64 << 20, Within: time.Minute, Contracts: []pool.Contract{contract}}
 		s, err := p.Source(t.Context(), pool.Silence{})
 		if err != nil {
 			t.Fatal(err)
@@ -85,20 +95,26 @@ func newWeb(t *testing.T, image string) *web {
 	return w
 }
 
-// request sends one of many kinds, of which some end early.
-func (w *web) request(i int) {
+// request sends one, of which some end early.
+func (w *web) request(i int, what string) {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	defer cancel()
 	leaves := rand.IntN(3) == 0
 	if leaves {
 		time.AfterFunc(time.Duration(rand.IntN(20_000))*time.Microsecond, cancel)
 	}
-	path := []string{"remember/x", "zeros/2", "sum", "half", "close", "status/204"}[i%6]
+	url := w.server.URL + []string{"/rewound", "/kept"}[i%2]
 	var body io.Reader
-	if path == "sum" {
+	switch {
+	case w.contract == pool.Lambda:
+		body = strings.NewReader(what)
+	case what == "sum":
 		body = io.LimitReader(rand.NewChaCha8([32]byte{}), 1<<20)
+		fallthrough
+	default:
+		url += "/" + what
 	}
-	r, err := http.NewRequestWithContext(ctx, "POST", w.server.URL+[]string{"/rewound/", "/kept/"}[i/6%2]+path, body)
+	r, err := http.NewRequestWithContext(ctx, "POST", url, body)
 	if err != nil {
 		w.t.Error(err)
 		return
@@ -108,9 +124,9 @@ func (w *web) request(i int) {
 		_, err = io.Copy(io.Discard, a.Body)
 		a.Body.Close()
 	}
-	broken := path == "half"
+	broken := what == "half"
 	if (err != nil) != broken && !leaves {
-		w.t.Errorf("%s: got %+v, %v", path, a, err)
+		w.t.Errorf("%s: got %+v, %v", what, a, err)
 	}
 }
 
