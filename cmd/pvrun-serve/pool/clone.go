@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"slices"
 	"time"
 )
 
@@ -24,6 +25,13 @@ type clone struct {
 type look struct {
 	exits  map[string]uint64 // all of them, by reason
 	memory int64             // of its own
+}
+
+// lost says whether the machine is, and so is broken.
+func (c *clone) lost() bool {
+	m, ok := c.machine.(Mortal)
+	c.broken = c.broken || ok && m.Lost()
+	return ok && m.Lost()
 }
 
 // spare is how many clones are to be ready beyond demand, where there is some.
@@ -209,8 +217,20 @@ func (f *Function) dropReady() {
 func (f *Function) Tick(now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.dropLost()
 	f.trim(now)
 	f.grow()
+}
+
+// dropLost closes clones that are lost. The lock is held.
+func (f *Function) dropLost() {
+	f.ready = slices.DeleteFunc(f.ready, func(c *clone) bool {
+		lost := c.lost()
+		if lost {
+			f.drop(c)
+		}
+		return lost
+	})
 }
 
 // trim closes clones that are too many, or idle for too long. The lock is held.

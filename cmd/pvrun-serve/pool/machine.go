@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"syscall"
@@ -43,6 +44,13 @@ type Machine interface {
 	OwnMemory() int64 // bytes of the host's memory that no other machine has
 	Close() error
 }
+
+// Mortal is a Machine that can be lost while nobody uses it: it says so.
+type Mortal interface{ Lost() bool }
+
+// ErrLost is wrapped by the errors of a Machine that is lost with the process that it
+// was in.
+var ErrLost = errors.New("the machine is lost")
 
 // Source makes machines that are all the same: a snapshot.
 type Source interface {

@@ -17,7 +17,7 @@ const (
 	TimedOut  Outcome = "timeout"   // while it ran
 	Ended     Outcome = "ended"     // the program did, in place of answering
 	Broken    Outcome = "broken"    // its answer to a request was none, or half of one
-	Fault     Outcome = "fault"     // the guest failed outside its program, or the message has no room
+	Fault     Outcome = "fault"     // the guest failed outside its program, or the message has no room, or the machine was lost
 	Cancelled Outcome = "cancelled" // nobody waits for the answer
 	Busy      Outcome = "busy"      // too many wait, or it has waited too long
 	NotReady  Outcome = "notready"
@@ -40,7 +40,7 @@ func outcome(r *Result) Outcome {
 		return TimedOut
 	case errors.As(err, &ended):
 		return Ended
-	case errors.As(err, &fault), errors.Is(err, hv.ErrMemory):
+	case errors.As(err, &fault), errors.Is(err, hv.ErrMemory), errors.Is(err, ErrLost):
 		return Fault
 	case errors.Is(err, ErrBusy), errors.Is(err, ErrLate):
 		return Busy

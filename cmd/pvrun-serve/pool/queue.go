@@ -66,13 +66,15 @@ func (f *Function) free() *clone {
 	if c := f.roomy(); c != nil {
 		return c
 	}
-	n := len(f.ready)
-	if n == 0 {
-		return nil
+	for n := len(f.ready); n > 0; n = len(f.ready) {
+		c := f.ready[n-1]
+		f.ready = f.ready[:n-1]
+		if !c.lost() {
+			return c
+		}
+		f.drop(c)
 	}
-	c := f.ready[n-1]
-	f.ready = f.ready[:n-1]
-	return c
+	return nil
 }
 
 // wait waits until it is w's turn to have a clone.
