@@ -16,6 +16,7 @@ import (
 	"github.com/pvrun/pvrun/build"
 	"github.com/pvrun/pvrun/cmd/pvrun-serve/boot"
 	"github.com/pvrun/pvrun/cmd/pvrun-serve/config"
+	"github.com/pvrun/pvrun/cmd/pvrun-serve/worker"
 	"github.com/pvrun/pvrun/hv"
 )
 
@@ -53,6 +54,7 @@ type flags struct {
 	drain     time.Duration
 	memory    config.Size
 	isolation string
+	workers   string
 	fresh     bool
 	timeout   time.Duration
 	ready     time.Duration
@@ -66,6 +68,9 @@ type flags struct {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) == 1 && args[0] == worker.Command { // not for people
+		return worker.Main()
+	}
 	var v flags
 	cmd := v.command(stderr)
 	cmd.SetArgs(args)
@@ -112,6 +117,7 @@ func (v *flags) command(stderr io.Writer) *cobra.Command {
 	f.IntVar(&v.many, "concurrency", 1, "give a clone up to `N` requests at once, with isolation instance and programs that serve HTTP")
 	f.StringVar(&v.contract, "contract", "auto", "how programs get their work, by `NAME`: message, as function.Handle; http, at $PORT; lambda, from the AWS Lambda Runtime API; auto, as they do")
 	f.IntVar(&v.port, "port", boot.DefaultPort, "have programs serve HTTP at `PORT`, their $PORT")
+	f.StringVar(&v.workers, "workers", "auto", "`WHEN` clones live in processes of their own, some hundred in each: auto, if max is more than that; always or never")
 	f.BoolVar(&v.fresh, "fresh", false, "make a new clone for each message, in place of rewinding one")
 	f.DurationVar(&v.timeout, "timeout", 30*time.Second, "end an invocation after `DURATION`, or a request whose answer has not begun, and one that waits so long; 0 is never")
 	f.DurationVar(&v.ready, "ready-timeout", 30*time.Second, "give up when a program is not ready after `DURATION`; 0 is never")
@@ -136,6 +142,7 @@ func (v *flags) settle(cmd *cobra.Command, args []string) error {
 	v.line.Functions = args
 	given(cmd, "drain", &v.line.Drain, &v.drain)
 	given(cmd, "isolation", &o.Isolation, &v.isolation)
+	given(cmd, "workers", &o.Workers, &v.workers)
 	given(cmd, "fresh", &o.Fresh, &v.fresh)
 	given(cmd, "timeout", &o.Timeout, &v.timeout)
 	given(cmd, "ready-timeout", &o.ReadyTimeout, &v.ready)

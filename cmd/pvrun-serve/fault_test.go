@@ -16,7 +16,13 @@ import (
 // Whatever a function does, its client has an answer that says so, and the next one has
 // a machine.
 func TestFaults(t *testing.T) {
-	s := start(t, "-f", configFile(t, `
+	for _, workers := range []string{"never", "always"} {
+		t.Run("workers "+workers, func(t *testing.T) { testFaults(t, workers) })
+	}
+}
+
+func testFaults(t *testing.T, workers string) {
+	s := start(t, "--workers", workers, "-f", configFile(t, `
 defaults: {memory: 32m, timeout: 2m}
 functions:
   f: {image: %[1]s}
@@ -80,7 +86,13 @@ func (s *serve) nothingLeft() {
 
 // A gigabyte of output is bounded where it goes, and what is missing is said.
 func TestMuchOutput(t *testing.T) {
-	s := start(t, "--timeout", "5m", "f="+hostile(t))
+	for _, workers := range []string{"never", "always"} {
+		t.Run("workers "+workers, func(t *testing.T) { testMuchOutput(t, workers) })
+	}
+}
+
+func testMuchOutput(t *testing.T, workers string) {
+	s := start(t, "--workers", workers, "--timeout", "5m", "f="+hostile(t))
 	s.ready("f")
 	mib := 1024
 	if testing.Short() || raceDetector {

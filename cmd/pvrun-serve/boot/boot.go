@@ -13,12 +13,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/pvrun/pvrun/build"
 	"github.com/pvrun/pvrun/cmd/pvrun-serve/lambda"
 	"github.com/pvrun/pvrun/cmd/pvrun-serve/pool"
 	"github.com/pvrun/pvrun/cmd/pvrun-serve/web"
+	"github.com/pvrun/pvrun/cmd/pvrun-serve/worker"
 	"github.com/pvrun/pvrun/hv"
 	"github.com/pvrun/pvrun/hypercall"
 )
@@ -39,6 +41,8 @@ type Program struct {
 
 	// Many is whether a clone has several requests at once.
 	Many bool
+
+	Workers bool // clones live in processes of their own, if it gets messages
 }
 
 // ErrTimeout is the cause when the program is not ready in time.
@@ -47,6 +51,7 @@ var ErrTimeout = errors.New("time-out")
 // Source is a snapshot as package pool has it.
 type Source struct {
 	*hv.Snapshot
+	workers  *worker.Source // where clones live; nil: here
 	contract pool.Contract
 	port     int    // of contract HTTP
 	name     string // the function's
@@ -54,6 +59,13 @@ type Source struct {
 
 // New makes a clone.
 func (s Source) New(stdout, stderr io.Writer) (pool.Machine, error) {
+	if s.workers != nil {
+		m, err := s.workers.New(stdout, stderr)
+		if err != nil {
+			return nil, err
+		}
+		return messages{m}, nil
+	}
 	vm, err := s.Snapshot.New(hv.Clone{Stdout: stdout, Stderr: stderr})
 	if err != nil {
 		return nil, err
@@ -68,10 +80,27 @@ func (s Source) New(stdout, stderr io.Writer) (pool.Machine, error) {
 }
 
 // messages is a machine whose program asks for messages.
-type messages struct{ *hv.VM }
+type messages struct{ vm }
+
+// vm is an hv.VM, or one in a worker.
+type vm interface {
+	Invoke(ctx context.Context, message []byte) (hv.Response, error)
+	RunUntil(ctx context.Context, done <-chan struct{}) error
+	Signal(syscall.Signal)
+	Rewind() error
+	Stats() hv.Stats
+	OwnMemory() int64
+	Close() error
+}
 
 func (m messages) Invoke(ctx context.Context, _ string, message []byte) (hv.Response, error) {
-	return m.VM.Invoke(ctx, message)
+	return m.vm.Invoke(ctx, message)
+}
+
+// Lost says whether the machine is lost with its worker.
+func (m messages) Lost() bool {
+	w, ok := m.vm.(pool.Mortal)
+	return ok && w.Lost()
 }
 
 func (m messages) RoundTrip(*http.Request) (*http.Response, error) {
@@ -80,6 +109,14 @@ func (m messages) RoundTrip(*http.Request) (*http.Response, error) {
 
 // Contract is how the program gets its work.
 func (s Source) Contract() pool.Contract { return s.contract }
+
+// Close ends the snapshot, after all clones.
+func (s Source) Close() error {
+	if s.workers != nil {
+		return s.workers.Close()
+	}
+	return s.Snapshot.Close()
+}
 
 // Stored is how many bytes the clones share.
 func (s Source) Stored() int64 { return s.Info().Stored }
@@ -167,7 +204,14 @@ func (p Program) source(s *hv.Snapshot) (pool.Source, error) {
 	case p.Many && contract != pool.HTTP:
 		return nil, errors.Join(&NotReadyError{fmt.Sprintf("concurrency: a program of contract %v has one invocation at a time", contract)}, s.Close())
 	}
-	return Source{Snapshot: s, contract: contract, port: port, name: p.Name}, nil
+	list := Source{Snapshot: s, contract: contract, port: port, name: p.Name}
+	if p.Workers && contract == pool.Message {
+		var err error
+		if list.workers, err = worker.NewSource(s, worker.PerWorker); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 // contract is what the program follows that was ready at a moment: function.Ready tells

@@ -46,6 +46,7 @@ type Options struct {
 	Env          map[string]string `yaml:"env"`
 	Memory       *Size             `yaml:"memory"`
 	Isolation    *string           `yaml:"isolation"`
+	Workers      *string           `yaml:"workers"`
 	Fresh        *bool             `yaml:"fresh"`
 	Timeout      *time.Duration    `yaml:"timeout"`
 	ReadyTimeout *time.Duration    `yaml:"ready-timeout"`
@@ -93,7 +94,9 @@ const (
 	queue        = 128
 	idle         = time.Minute
 	perCPU       = 2 // vCPUs that may run for each of the host's CPUs
-	maxClones    = 4096
+	maxRunning   = 4096
+	maxHere      = 4096 // clones of a function in this process
+	maxClones    = 32768
 	maxQueue     = 1 << 20
 
 	// maxConcurrency is how many requests a clone has at once at the most: each has a
@@ -116,8 +119,8 @@ func (l Line) Read() (c Config, err error) {
 	if c.Running == 0 {
 		c.Running = perCPU * runtime.NumCPU()
 	}
-	if c.Running < 1 || c.Running > maxClones {
-		return c, fmt.Errorf("running %d: must be from 1 to %d", c.Running, maxClones)
+	if c.Running < 1 || c.Running > maxRunning {
+		return c, fmt.Errorf("running %d: must be from 1 to %d", c.Running, maxRunning)
 	}
 	if c.Drain < 0 {
 		return c, fmt.Errorf("drain %v: must not be negative", c.Drain)
@@ -206,6 +209,9 @@ func (c *Config) function(name string, e functionFile, defaults, line Options) (
 		return f, err
 	}
 	f.Program.Many = f.Limits.Concurrency > 1
+	if f.Program.Workers, err = workers(o, f.Program.Contracts, f.Limits.Max); err != nil {
+		return f, err
+	}
 	return f, f.check(e.Options)
 }
 

@@ -86,7 +86,10 @@ func TestBadFiles(t *testing.T) {
 		"functions: {f: {image: x, timeout: -1s}}":                     "function f: timeout and idle must not be negative",
 		"functions: {f: {image: x, isolation: none}}":                  `isolation "none": must be invocation or instance`,
 		"functions: {f: {image: x, isolation: instance, fresh: true}}": "a new clone is no reused one",
-		"functions: {f: {image: x, max: 0}}":                           "max 0: must be from 1 to 4096",
+		"functions: {f: {image: x, max: 0}}":                           "max 0: must be from 1 to 32768",
+		"functions: {f: {image: x, workers: some}}":                    `workers "some": must be auto, always or never`,
+		"functions: {f: {image: x, workers: never, max: 5000}}":        "max 5000: more than 4096 need workers",
+		"functions: {f: {image: x, max: 5000}}":                        "more than 4096 need workers, and contract message",
 		"functions: {f: {image: x, min: 3, max: 2}}":                   "min 3: must be from 0 to max, 2",
 		"functions: {f: {image: x, queue: -1}}":                        "queue -1",
 		"functions: {f: {image: x, ready-timeout: -1s}}":               "ready-timeout -1s",
@@ -134,6 +137,20 @@ func TestBadLines(t *testing.T) {
 	} {
 		if _, err := test.line.Read(); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%+v: got %v, want %s", test.line, err, test.want)
+		}
+	}
+}
+
+// Few clones live in this process, many in others, unless something else is said.
+func TestWorkers(t *testing.T) {
+	for option, want := range map[string]bool{
+		"max: 200": false, "max: 201": true, "contract: message, max: 20000": true,
+		"workers: always": true, "workers: auto": false,
+		"max: 4096, workers: never": false, "max: 200, workers: always": true,
+	} {
+		c, err := read(t, "functions: {f: {image: x, "+option+"}}", Line{})
+		if err != nil || c.Functions[0].Program.Workers != want {
+			t.Errorf("%s: got %+v, %v", option, c, err)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pvrun/pvrun/cmd/pvrun-serve/boot"
 	"github.com/pvrun/pvrun/cmd/pvrun-serve/pool"
+	"github.com/pvrun/pvrun/cmd/pvrun-serve/worker"
 	"github.com/pvrun/pvrun/hv"
 )
 
@@ -61,6 +62,25 @@ func program(name, image string, o []Options) (boot.Program, error) {
 		return p, fmt.Errorf("port %d: must be from 1 to 65535", p.Port)
 	}
 	return p, nil
+}
+
+// When clones live in processes of their own.
+const (
+	auto   = "auto" // if there may be more than one of them holds
+	always = "always"
+	never  = "never"
+)
+
+func workers(o []Options, contracts []pool.Contract, most int) (bool, error) {
+	messages := len(contracts) == 1 && contracts[0] == pool.Message // and so may have some
+	when := pick(o, auto, func(o *Options) *string { return o.Workers })
+	switch {
+	case when != auto && when != always && when != never:
+		return false, fmt.Errorf("workers %q: must be auto, always or never", when)
+	case most > maxHere && (when == never || !messages):
+		return false, fmt.Errorf("max %d: more than %d need workers, and contract message", most, maxHere)
+	}
+	return when == always || when == auto && most > worker.PerWorker, nil
 }
 
 func (c *Config) limits(o []Options) (l pool.Limits, err error) {
