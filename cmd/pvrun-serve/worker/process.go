@@ -30,7 +30,6 @@ type process struct {
 	why     error         // wraps pool.ErrLost
 	tell    sync.Once     // of why
 
-	ending  bool // the source's: it is to end
 	holds   int  // the source's: machines that are there, or to be made
 	writing sync.Mutex
 
