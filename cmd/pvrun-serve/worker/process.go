@@ -30,7 +30,7 @@ type process struct {
 	why     error         // wraps pool.ErrLost
 	tell    sync.Once     // of why
 
-	holds   int  // the source's: machines that are there, or to be made
+	holds   int // the source's: machines that are there, or to be made
 	writing sync.Mutex
 
 	mu       sync.Mutex
