@@ -70,7 +70,7 @@ func TestWorkerKilled(t *testing.T) {
 // Workers end with the process that has started them, whatever ends that.
 func TestWorkersEnd(t *testing.T) {
 	image := hostile(t)
-	for _, how := range []string{"killed", "ended"} {
+	for _, how := range []string{"killed", "killed, and the worker hangs", "ended"} {
 		s := start(t, "--workers", "always", "--min", "2", "f="+image)
 		s.ready("f")
 		s.await("clones are there", func() bool { return s.status("f").Idle == 2 })
@@ -78,9 +78,12 @@ func TestWorkersEnd(t *testing.T) {
 		if len(pids) != 1 || !alive(pids[0]) {
 			t.Fatalf("workers %v", pids)
 		}
-		if how == "killed" {
+		if how != "ended" {
 			go s.post("f", "spin")
 			s.await("it runs", func() bool { return s.status("f").Running == 1 })
+			if how != "killed" {
+				syscall.Kill(pids[0], syscall.SIGSTOP)
+			}
 			s.cmd.Process.Kill()
 			<-s.done
 			s.cmd.Wait()
