@@ -55,10 +55,10 @@ func (m *Machine) Invoke(ctx context.Context, id string, message []byte) (hv.Res
 		deadline = time.Now().Add(farOff)
 	}
 	e := &event{id: id, body: message, deadline: deadline, extra: extraOf(ctx), done: make(chan struct{})}
-	m.life.put(e)
 	running, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	e.settle = func() { time.AfterFunc(settleTime, func() { end(errStillBusy) }) }
+	m.life.put(e)
 	err := m.RunUntil(running, e.done)
 	response, answered := m.life.take(e)
 	switch {
