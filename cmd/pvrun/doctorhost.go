@@ -26,7 +26,8 @@ func (h host) text(name string) string {
 func (h host) engine() finding {
 	f := finding{Name: "engine", Required: true}
 	if h.kvm != nil {
-		f.Detail, f.Hint = "none: a virtual machine needs /dev/kvm", "see /dev/kvm above"
+		f.Detail = "no virtual machine, which needs /dev/kvm"
+		f.Hint = "see /dev/kvm above; until then pvrun run takes a process in place of one (--engine proc), and there are no snapshots"
 		return f
 	}
 	f.OK = true
