@@ -143,11 +143,14 @@ func TestOneEach(t *testing.T) {
 			depart(f, t.Context(), "second")
 		}
 		time.Sleep(4 * time.Second)
+		synctest.Wait()
 		if m := s.made[0]; len(s.made) != 1 || m.most != 1 || m.rewound != 3 {
 			t.Errorf("got %+v", m)
 		}
 		visit(f, "spin")
-		if r := visit(f, "x"); r.Outcome != OK || !s.made[0].closed {
+		r := visit(f, "x")
+		synctest.Wait()
+		if r.Outcome != OK || !s.made[0].closed {
 			t.Errorf("got %+v", r)
 		}
 		s.mu.Lock()
@@ -155,6 +158,7 @@ func TestOneEach(t *testing.T) {
 		s.mu.Unlock()
 		visit(f, "x")
 		time.Sleep(2 * settleTime)
+		synctest.Wait()
 		if !s.made[1].closed {
 			t.Error("a program that works on keeps its clone")
 		}
