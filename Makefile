@@ -16,7 +16,7 @@ STATIC     := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RACE       := $(shell command -v cc >/dev/null 2>&1 && echo -race)
 KVMREPORT  := $(CURDIR)/out/kvm-report.txt
 
-.PHONY: help build images run test e2e network test-svm durability fuzz bench conformance sample sample-trap trade-off fmt vet lint golden check ci clean
+.PHONY: help build images run test test-proc e2e network test-svm durability fuzz bench conformance sample sample-trap trade-off fmt vet lint golden check ci clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,8 @@ test: vet ## all tests; says at the end whether KVM was tested
 	@status=0; \
 	echo "$(GO) test $(RACE) ./..."; \
 	PVRUN_KVM_REPORT=$(KVMREPORT) $(GO) test -count=1 -timeout 15m $(RACE) ./... || status=$$?; \
+	echo "PVRUN_ENGINE=proc $(GO) test -short ./test/guests"; \
+	PVRUN_ENGINE=proc $(GO) test -count=1 -timeout 15m -short $(RACE) ./test/guests || status=$$?; \
 	for dir in cmd/pvrun-net cmd/pvrun-serve function; do (cd $$dir && PVRUN_KVM_REPORT=$(KVMREPORT) $(GO) test -count=1 -timeout 5m $(RACE) ./...) || status=$$?; done; \
 	echo; \
 	if grep -q '^KVM NOT TESTED' $(KVMREPORT) 2>/dev/null || ! grep -q '^KVM tested' $(KVMREPORT) 2>/dev/null; then \
@@ -50,6 +52,9 @@ test: vet ## all tests; says at the end whether KVM was tested
 	fi; \
 	if [ -z "$(RACE)" ]; then echo 'race detector: not used, there is no C compiler'; fi; \
 	exit $$status
+
+test-proc: ## the tests that run machines, with processes in their place
+	PVRUN_ENGINE=proc $(GO) test -count=1 -timeout 15m ./internal/vmtest ./test/guests ./test/e2e
 
 e2e: ## only the tests of the pvrun command
 	$(GO) test -count=1 ./test/e2e
