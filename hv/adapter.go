@@ -20,7 +20,7 @@ type adapter struct {
 	fd     int
 	events uint32 // that the epoll has of the link
 
-	mu   sync.Mutex // held while it works on the rings
+	mu   sync.Mutex // held by the worker, but while it waits; of what follows and of the rings
 	tx   consumer
 	rx   producer
 	full bool       // there is no room in rx, and the link is not read

@@ -29,7 +29,7 @@ func (a *adapter) serve() {
 	for !a.net.closed.Load() {
 		some := a.turn()
 		now := rdtsc()
-		late := a.tellLate(now, false)
+		late := a.putsOff(now)
 		if some {
 			a.spin.came(idle)
 			idle, last = 0, now
@@ -50,16 +50,28 @@ func (a *adapter) serve() {
 // glance waits for the guest alone for a moment, and gives others the processor: the
 // link's other side may be waiting for it.
 func (a *adapter) glance() {
+	a.mu.Lock()
+	cons := a.tx.cons
+	a.mu.Unlock()
 	for began := rdtsc(); rdtsc()-began < a.net.glance; pause() {
-		if atomic.LoadUint32(&a.tx.ring.Prod) != a.tx.cons {
+		if atomic.LoadUint32(&a.tx.ring.Prod) != cons {
 			return
 		}
 	}
 	_, _, _ = unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
 }
 
+// putsOff tells what was put off for long enough, and says whether some still is.
+func (a *adapter) putsOff(at uint64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.tellLate(at, false)
+}
+
 // rise lets the guest know that its packets are looked for.
 func (a *adapter) rise() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.spin.now > 0 {
 		a.setPolling(1)
 	}
@@ -136,13 +148,26 @@ func (a *adapter) openEpoll() (err error) {
 
 // wait sleeps until there may be something to do.
 func (a *adapter) wait() {
+	var events [2]unix.EpollEvent
+	n, _ := unix.EpollWait(a.epoll, events[:], a.prepare())
+	a.net.count.wakeups.Add(1)
+	a.woken(events[:max(n, 0)])
+}
+
+// prepare has the epoll look for what can be done now, and returns timeout's.
+func (a *adapter) prepare() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if err := a.watch(); err != nil {
 		a.setLink(linkGone)
 	}
-	var events [2]unix.EpollEvent
-	n, _ := unix.EpollWait(a.epoll, events[:], a.timeout())
-	a.net.count.wakeups.Add(1)
-	for _, e := range events[:max(n, 0)] {
+	return a.timeout()
+}
+
+func (a *adapter) woken(events []unix.EpollEvent) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, e := range events {
 		switch {
 		case e.Fd == int32(a.net.bell.fd):
 			a.net.count.doorbells.Add(1)
