@@ -14,6 +14,7 @@ import (
 // the rings only: the kernel copies them from there and to there.
 type adapter struct {
 	net    *network
+	first  frame // of shared
 	shared *hypercall.NetRings
 	port   *nic.Port
 	epoll  int
@@ -57,14 +58,17 @@ const (
 	maxStrikes = 1000
 )
 
-func newAdapter(n *network, number int, shared *hypercall.NetRings, p *nic.Port) (*adapter, error) {
+func newAdapter(n *network, number int, first frame, card *NIC) (*adapter, error) {
+	p, shared := card.port(), n.vm.mem.netRings(first)
 	a := &adapter{
-		net: n, shared: shared, port: p, fd: p.Link().FD,
+		net: n, first: first, shared: shared, port: p, fd: p.Link().FD,
 		tx: consumer{number: number, ring: &shared.Transmit},
 		rx: producer{number: number, ring: &shared.Receive, need: uint32(packetSize(uint64(p.MaxFrame()) + 1))},
 	}
-	a.tx.arm()
-	atomic.StoreUint32(&shared.Link, 1)
+	if card.down {
+		a.link = linkGone
+	}
+	a.begin()
 	return a, a.openEpoll()
 }
 

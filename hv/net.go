@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"unicode"
+	"unsafe"
 
 	"github.com/pvrun/pvrun/hv/nic"
 	"github.com/pvrun/pvrun/hypercall"
@@ -27,6 +28,8 @@ type NIC struct {
 
 	Rate    int64        // most bytes a second, each way; 0: any number
 	Capture *nic.Capture // gets all frames; nil: none. The machine does not close it
+
+	down bool // there is no link
 }
 
 // DefaultMTU is a NIC's MTU when Config does not say.
@@ -63,6 +66,9 @@ func (n *NIC) complete() error {
 		return fmt.Errorf("%x is a group's MAC address", n.MAC)
 	case n.Rate < 0:
 		return fmt.Errorf("a rate of %d bytes a second", n.Rate)
+	}
+	if n.down {
+		return nil
 	}
 	return errors.Join(checkLink(n.Link), n.checkAddresses())
 }
@@ -107,25 +113,29 @@ func (n *NIC) checkAddresses() error {
 	if strings.ContainsFunc(n.Search, unicode.IsControl) {
 		return fmt.Errorf("its search domains %q", n.Search)
 	}
+	if size := len(n.Address+n.Gateway+n.DNS+n.Search) + len("\x00\x00\x00\x00"); size > maxNICText {
+		return fmt.Errorf("its addresses, name servers and search domains have %d bytes; %d are the most", size, maxNICText)
+	}
 	return nil
 }
 
-// describeNICs tells of the NICs in the order of the configuration.
+// nicRecord is the size of what start info has of a NIC, but for the texts.
+const nicRecord = int(unsafe.Sizeof(hypercall.NIC{}))
+
+// describeNICs tells of the NICs in the order of the configuration. In a machine that is
+// to be snapshotted there is room for what clones tell of theirs.
 func (vm *VM) describeNICs() {
-	var records []byte
-	list := func(s string) hypercall.Extent { return vm.start.add(strings.Join(strings.Fields(s), " ")) }
-	for i := range vm.cfg.NICs {
-		n := &vm.cfg.NICs[i]
-		r := hypercall.NIC{
-			MTU: uint32(n.MTU), Flags: n.flags(), MAC: n.MAC,
-			Address: list(n.Address), Gateway: list(n.Gateway), DNS: list(n.DNS), Search: list(n.Search),
-		}
-		if vm.cfg.Mode != hypercall.ModeTrap {
-			r.Ring = netRingGVA(i)
-		}
-		records = append(records, bytesOf(&r)...)
+	ring := netRingGVA
+	if vm.cfg.Mode == hypercall.ModeTrap {
+		ring = func(int) hypercall.GVA { return 0 }
 	}
-	vm.start.info.NICs = vm.start.addRecords(records)
+	at := vm.start.addRecords(nil).Addr
+	b := nicInfo(vm.cfg.NICs, at, ring)
+	if vm.cfg.Ready != 0 {
+		b = append(b, make([]byte, len(vm.cfg.NICs)*nicRoom-len(b))...)
+	}
+	vm.start.blob = append(vm.start.blob, b...)
+	vm.start.info.NICs = hypercall.Extent{Addr: at, Len: uint64(len(vm.cfg.NICs) * nicRecord)}
 	vm.start.info.NICCount = uint32(len(vm.cfg.NICs))
 }
 

@@ -42,7 +42,20 @@ const netRingPages = 3 + 2*hypercall.PacketRingBytes/pageSize
 // loadNet places the NICs' rings in the guest's memory. They take memory of the host's
 // as they are used.
 func (vm *VM) loadNet() error {
-	if vm.netRingCount() == 0 {
+	var rings []frame
+	for i := range vm.netRingCount() {
+		first, err := vm.reserve(netRingGVA(i), netRingPages, pteWrite|pteNX)
+		if err != nil {
+			return err
+		}
+		rings = append(rings, first)
+	}
+	return vm.connectNICs(rings)
+}
+
+// connectNICs joins the NICs' rings and their links.
+func (vm *VM) connectNICs(rings []frame) error {
+	if len(rings) == 0 {
 		return nil
 	}
 	n := &network{vm: vm}
@@ -50,12 +63,8 @@ func (vm *VM) loadNet() error {
 		return err
 	}
 	vm.net = n
-	for i := range vm.netRingCount() {
-		first, err := vm.reserve(netRingGVA(i), netRingPages, pteWrite|pteNX)
-		if err != nil {
-			return err
-		}
-		a, err := newAdapter(n, i, vm.mem.netRings(first), vm.cfg.NICs[i].port())
+	for i, first := range rings {
+		a, err := newAdapter(n, i, first, &vm.cfg.NICs[i])
 		if err != nil {
 			return err
 		}

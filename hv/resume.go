@@ -15,7 +15,12 @@ const (
 )
 
 // contractPages are the frames of the contract's pages.
-type contractPages struct{ hypercall, shared, vcpu, start, queue frame }
+type contractPages struct {
+	hypercall, shared, vcpu, start, queue frame
+
+	rings []frame       // the first one's of each NIC
+	nics  hypercall.GVA // what start info tells of NICs; 0: nothing
+}
 
 // contractPages finds them by their addresses.
 func (s *Snapshot) contractPages() (p contractPages, err error) {
@@ -41,7 +46,11 @@ func (s *Snapshot) contractPages() (p contractPages, err error) {
 		}
 		*want.to = e.load().frame()
 	}
-	return p, nil
+	if p.rings, err = s.findRings(); err != nil {
+		return p, err
+	}
+	p.nics, err = s.findNICInfo(p.start)
+	return p, err
 }
 
 // findPages learns where the contract's pages are.
@@ -96,7 +105,7 @@ func (vm *VM) newLife() error {
 	rand.Read(vm.start.info.InstanceID[:])
 	vm.start.info.Generation = vm.from.lives.Add(1)
 	vm.describeConsole()
-	if err := vm.rename(); err != nil {
+	if err := errors.Join(vm.rename(), vm.tellNICs()); err != nil {
 		return &HostError{"resume", err}
 	}
 	*info = vm.start.info
@@ -113,7 +122,12 @@ func (vm *VM) rename() error {
 		return errors.New("start info has no room for a host name")
 	}
 	vm.start.info.Hostname.Len = uint64(len(vm.cfg.Hostname))
-	for b := append([]byte(vm.cfg.Hostname), 0); len(b) > 0; {
+	return vm.writeStart(at, append([]byte(vm.cfg.Hostname), 0))
+}
+
+// writeStart writes into the pages of start info.
+func (vm *VM) writeStart(at uint64, b []byte) error {
+	for len(b) > 0 {
 		page, s := vm.tables.pageAt(at, false)
 		if s != 0 {
 			return errors.New("start info is not all there")

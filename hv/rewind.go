@@ -31,6 +31,12 @@ func (vm *VM) Rewind() error {
 		return &HostError{"rewind", errors.New("the machine runs, has ended or is closed")}
 	}
 	vm.ended = true // unless all of it goes well
+	defer vm.net.rest()()
+	vm.net.sendLast()
+	if err := vm.failure(); err != nil {
+		vm.streams.end()
+		return &HostError{"rewind", err}
+	}
 	r := rewind{vm: vm, t: vm.tables, s: vm.from, keep: true}
 	if err := r.do(); err != nil {
 		vm.streams.end()
@@ -40,6 +46,7 @@ func (vm *VM) Rewind() error {
 	vm.signals.Store(0)
 	vm.con.wants, vm.con.waiting = [3]bool{}, 0
 	err := vm.resume()
+	vm.net.renew()
 	if vm.ended = err != nil; vm.ended {
 		vm.streams.end()
 	}

@@ -50,6 +50,7 @@ type rest struct {
 	Args     []string
 	Env      []string
 	Hostname string
+	NICs     int
 }
 
 // extent is a run of frames whose contents are kept. All others are zero.
@@ -66,6 +67,7 @@ type SnapshotInfo struct {
 	Env      []string
 	Hostname string
 	Messages bool // the program gets messages
+	NICs     int
 
 	Ready       hypercall.Ready // as Boot was told
 	Moment      hypercall.Ready // the one of them that the program has reached
@@ -79,7 +81,7 @@ func (s *Snapshot) Info() SnapshotInfo {
 	return SnapshotInfo{
 		Memory: r.Memory, Stored: int64(s.stored) << pageShift,
 		Args: slices.Clone(r.Args), Env: slices.Clone(r.Env), Hostname: r.Hostname, Messages: r.Messages,
-		Ready: r.Ready, Moment: r.Moment, ReadyPort: r.Port, ServicePort: r.Service,
+		Ready: r.Ready, Moment: r.Moment, ReadyPort: r.Port, ServicePort: r.Service, NICs: r.NICs,
 	}
 }
 
@@ -95,10 +97,11 @@ var errAtRest = errors.New("at rest")
 
 // Boot runs a new machine until its program is ready, as Config.Ready says, and makes a
 // snapshot of it. The error is a *NotReadyError, ctx's cause, or as of New and Run. What
-// is outside a machine no snapshot holds: disks, NICs and shared folders are refused.
+// is outside a machine no snapshot holds: disks and shared folders are refused, and of a
+// NIC it has that there is one.
 func Boot(ctx context.Context, cfg Config) (*Snapshot, error) {
-	if len(cfg.Disks)+len(cfg.NICs)+len(cfg.Shares) > 0 || cfg.Mode == hypercall.ModeTrap || cfg.Ready == 0 {
-		return nil, &HostError{"snapshot", errors.New("it needs a moment at which the program is ready, and a machine without disks, NICs, shared folders and trap mode")}
+	if len(cfg.Disks)+len(cfg.Shares) > 0 || cfg.Mode == hypercall.ModeTrap || cfg.Ready == 0 {
+		return nil, &HostError{"snapshot", errors.New("it needs a moment at which the program is ready, and a machine without disks, shared folders and trap mode")}
 	}
 	if err := cfg.onlyKVM(); err != nil {
 		return nil, &HostError{"snapshot", err}
@@ -119,12 +122,16 @@ func Boot(ctx context.Context, cfg Config) (*Snapshot, error) {
 	case err != errAtRest:
 		return nil, err
 	}
+	vm.net.end()
+	if vm.failure() != nil {
+		return nil, vm.cpu.stopped()
+	}
 	return vm.snapshot()
 }
 
 // snapshot copies the machine, whose guest has called suspend.
 func (vm *VM) snapshot() (*Snapshot, error) {
-	if err := vm.tables.invalidate(); err != nil {
+	if err := errors.Join(vm.net.empty(), vm.tables.invalidate()); err != nil {
 		return nil, &HostError{"snapshot", err}
 	}
 	s := &Snapshot{state: vm.rest()}
@@ -154,6 +161,7 @@ func (vm *VM) rest() rest {
 		Upcall: vm.cpu.guest.(*pvGuest).upcall, Clock: vm.clock.now(),
 		Args: vm.cfg.Args, Env: vm.cfg.Env, Hostname: orDefault(vm.cfg.Hostname, defaultHostname),
 		Ready: vm.cfg.Ready, Moment: vm.moment, Port: vm.cfg.ReadyPort, Service: vm.cfg.ServicePort,
+		NICs: len(vm.cfg.NICs),
 	}
 	if m := vm.messages; m != nil {
 		r.Messages, r.Prod, r.Last = true, m.prod, vm.streams.lastID()
@@ -332,10 +340,15 @@ type Clone struct {
 	Stdout, Stderr  io.Writer
 	Hostname        string // the snapshot's when empty; 64 bytes at most
 	CollectKVMStats bool
+
+	// NICs are as many as the snapshot has, in their order, and need not be like those
+	// it was booted with. With none given the links of all of them are down.
+	NICs []NIC
 }
 
 // New makes a machine that goes on where the snapshot was made, with an instance ID,
-// randomness and a wall clock of its own. Run it, or Invoke.
+// randomness and a wall clock of its own. Run it, or Invoke. Connections of the
+// snapshot's over NICs are reset in it.
 func (s *Snapshot) New(c Clone) (*VM, error) {
 	begin, r := time.Now(), &s.state
 	vm := &VM{from: s, engine: snapshotEngine, cfg: Config{
@@ -344,6 +357,10 @@ func (s *Snapshot) New(c Clone) (*VM, error) {
 		Messages: r.Messages, CollectKVMStats: c.CollectKVMStats,
 		Ready: r.Ready, ReadyPort: r.Port, ServicePort: r.Service,
 	}}
+	var err error
+	if vm.cfg.NICs, err = s.cloneNICs(c.NICs); err != nil {
+		return nil, err
+	}
 	if err := vm.restore(); err != nil {
 		return nil, errors.Join(err, vm.Close())
 	}
@@ -367,7 +384,10 @@ func (vm *VM) restore() (err error) {
 	}
 	vm.openConsole()
 	vm.cpu = &vcpu{vm: vm, hw: vm.hw}
-	return vm.resume()
+	if err := vm.resume(); err != nil {
+		return err
+	}
+	return vm.connectNICs(s.pages.rings)
 }
 
 // takeMemory gives the machine the snapshot's memory, or memory like it.

@@ -329,6 +329,8 @@ func (r *rest) check(pages int64) error {
 	switch {
 	case pages != 0:
 		return errors.New("pages without a place")
+	case r.NICs < 0 || r.NICs > hypercall.MaxNICs:
+		return fmt.Errorf("%d NICs", r.NICs)
 	case int64(r.Root) >= r.Memory>>pageShift:
 		return fmt.Errorf("root %#x", r.Root)
 	case r.Moment&(r.Moment-1) != 0 || r.Moment&^r.Ready != 0:
