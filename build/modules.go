@@ -101,6 +101,12 @@ var modulePatches = []patch{
 		"func (p *protocol) PvRenew(draw func() uint32) { for _, s := range [...]*[16]byte{&p.seqnumSecret, &p.tsOffsetSecret} { for i := range s { s[i] = byte(draw()) } } } ${1}", 1},
 	{"gvisor.dev/gvisor/pkg/tcpip/transport/tcp/accept.go", "and with them the cookies of who listens already",
 		`^(\tl\.hasher\.Write\(l\.nonce\[nonceIndex\]\[:\]\))$`, "${1}; l.hasher.Write(l.protocol.seqnumSecret[:])", 1},
+	{"gvisor.dev/gvisor/pkg/tcpip/transport/tcp/endpoint.go", "a connection of another life of the machine ends, and nothing is sent",
+		`^(// Abort implements stack\.TransportEndpoint\.Abort\.)`,
+		"func (e *Endpoint) PvReset() { e.LockUser(); switch s := e.EndpointState(); { case s.connected(): e.resetConnectionLocked(&tcpip.ErrConnectionReset{}); case s.connecting(): e.handshakeFailed(&tcpip.ErrConnectionReset{}) }; e.UnlockUser(); e.drainClosingSegmentQueue(); e.waiterQueue.Notify(waiter.EventHUp | waiter.EventErr | waiter.ReadableEvents | waiter.WritableEvents) } ${1}", 1},
+	{"gvisor.dev/gvisor/pkg/tcpip/transport/udp/endpoint.go", "and what is sent to one side alone learns of it",
+		`^(// Abort implements stack\.TransportEndpoint\.)`,
+		"func (e *endpoint) PvReset() { e.lastErrorMu.Lock(); e.lastError = &tcpip.ErrConnectionReset{}; e.lastErrorMu.Unlock(); e.waiterQueue.Notify(waiter.EventErr) } ${1}", 1},
 	// A window of some bytes is announced as 0 when it is rounded down. What a peer has
 	// sent into it would be refused for ever, and each acknowledgment with it.
 	{"gvisor.dev/gvisor/pkg/tcpip/transport/tcp/rcv.go", "the edge of a window stays where it was announced",

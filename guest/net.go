@@ -56,11 +56,27 @@ func watchNet(at hypercall.GVA) {
 	}
 	w := &nets.list[nets.n]
 	w.at = uintptr(at)
+	w.begin()
+	nets.n++
+}
+
+// begin is with rings that are new.
+func (w *watchedNet) begin() {
 	r := w.rings()
 	atomic.StoreUint32(&r.Receive.ProdEvent, quiet(0))
-	w.toldRoom = quiet(0)
+	w.told, w.toldRoom = 0, quiet(0)
 	atomic.StoreUint32(&r.Transmit.ConsEvent, w.toldRoom)
-	nets.n++
+}
+
+// renewNets is after the machine has gone on as another one. Who takes packets learns of
+// it like of a packet.
+func renewNets() {
+	for i := range nets.n {
+		nets.list[i].begin()
+	}
+	if nets.n > 0 {
+		notify(FDNet, epollIn)
+	}
 }
 
 // packets is whether there are some that nobody has taken or been told of.

@@ -16,6 +16,7 @@ var (
 	sysmonFutex atomic.Uintptr // where sysmon sleeps while all else does; 0 before
 	rests       atomic.Uint64
 	restMoment  atomic.Uint32 // that was reached; 0: none
+	lives       atomic.Uint64
 )
 
 // RestWanted is whether the host has asked the machine to come to rest and it has not
@@ -28,6 +29,10 @@ func SysmonSleeps(futex uintptr) { sysmonFutex.Store(futex) }
 // Rests is how often the machine has come to rest: each time it may have gone on more
 // than once. What is random and was drawn before must not be used after.
 func Rests() uint64 { return rests.Load() }
+
+// Lives is how often the machine has gone on as another one: each time its rings are new,
+// and its network is another.
+func Lives() uint64 { return lives.Load() }
 
 // OnRest is called when the machine has come to rest, with the world still stopped, if
 // the library's door is there.
@@ -68,6 +73,10 @@ func rest(seed *[64]byte) int64 {
 	freshState()
 	cpuTime.since = monotonic()
 	rests.Add(1)
+	if r == hypercall.SuspendResumed {
+		renewNets()
+		lives.Add(1)
+	}
 	*seed = Info().Entropy // which is fresh: to ask for more would be an exit in each life
 	notify(FDRest, epollIn)
 	return r

@@ -3,6 +3,7 @@ package socket
 import (
 	"crypto/rand"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/pvrun/pvrun/guest/fs"
@@ -18,9 +19,12 @@ type dhcpClient struct {
 	net  *network
 	id   tcpip.NICID
 	mac  [6]byte
-	sock *inet
 	news chan struct{} // the socket has something
+	over chan struct{} // closed at the end of the machine's life
 
+	mu    sync.Mutex
+	ended bool
+	sock  *inet
 	lease lease
 }
 
@@ -38,13 +42,49 @@ const (
 	leastRenewal = 10 * time.Second
 )
 
+// askFor has an interface get its address.
+func (n *network) askFor(c *nic) {
+	c.dhcp = &dhcpClient{
+		net: n, id: c.id, mac: [6]byte([]byte(c.LinkAddress())),
+		news: make(chan struct{}, 1), over: make(chan struct{}),
+	}
+	first := make(chan struct{})
+	n.mu.Lock()
+	n.leases = append(n.leases, first)
+	n.mu.Unlock()
+	go c.dhcp.configure(first)
+}
+
+// end has the client do nothing more. nil does nothing.
+func (d *dhcpClient) end() {
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ended = true
+	close(d.over)
+	if d.sock != nil {
+		d.sock.Close() // its port is the next one's
+	}
+}
+
+// isOver is whether the client has ended.
+func (d *dhcpClient) isOver() bool {
+	select {
+	case <-d.over:
+		return true
+	default:
+		return false
+	}
+}
+
 // configure keeps an interface's address, and tells on first when it has one.
-func (n *network) configure(c *nic, first chan<- struct{}) {
-	d := &dhcpClient{net: n, id: c.id, mac: [6]byte([]byte(c.mac)), news: make(chan struct{}, 1)}
+func (d *dhcpClient) configure(first chan<- struct{}) {
 	if d.open() != 0 {
 		return
 	}
-	for {
+	for !d.isOver() {
 		l, ok := d.discover()
 		if !ok {
 			continue
@@ -60,7 +100,12 @@ func (n *network) configure(c *nic, first chan<- struct{}) {
 
 // open makes the socket that gets the answers.
 func (d *dhcpClient) open() fs.Errno {
-	s, e := d.net.open(afInet, inetDgram, 0)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ended {
+		return fs.EBADF
+	}
+	s, e := d.net.make(afInet, inetDgram, 0)
 	if e != 0 {
 		return e
 	}
@@ -97,7 +142,11 @@ func (d *dhcpClient) keep() {
 		if left <= 0 {
 			break
 		}
-		time.Sleep(min(left, max(left/2, leastRenewal)))
+		select {
+		case <-time.After(min(left, max(left/2, leastRenewal))):
+		case <-d.over:
+			return
+		}
 		m := dhcpMessage{kind: dhcpRequest, mac: d.mac, client: d.lease.address.Addr()}
 		ack, ok := d.ask(&m, 1)
 		if !ok {
@@ -115,6 +164,11 @@ func (d *dhcpClient) keep() {
 
 // use has the stack do as a lease says, in place of the one before.
 func (d *dhcpClient) use(l lease) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ended {
+		return
+	}
 	old := d.lease
 	d.lease = l
 	if old.address != l.address && old.address.IsValid() {
@@ -145,6 +199,9 @@ func (d *dhcpClient) ask(m *dhcpMessage, tries int) (answer dhcpMessage, ok bool
 	rand.Read(m.id[:])
 	wait := dhcpFirstWait
 	for range tries {
+		if d.isOver() {
+			return answer, false
+		}
 		d.send(m)
 		if answer, ok = d.await(m, time.After(wait)); ok {
 			return answer, true
@@ -158,11 +215,13 @@ func (d *dhcpClient) ask(m *dhcpMessage, tries int) (answer dhcpMessage, ok bool
 func (d *dhcpClient) await(m *dhcpMessage, late <-chan time.Time) (answer dhcpMessage, ok bool) {
 	b := make([]byte, 1500)
 	for {
-		n, e := d.sock.Receive(&fs.Message{Data: [][]byte{b}}, 0)
+		n, e := d.sock.receiveDatagram(&fs.Message{Data: [][]byte{b}}, 0)
 		if e == fs.EAGAIN {
 			select {
 			case <-d.news:
 			case <-late:
+				return answer, false
+			case <-d.over:
 				return answer, false
 			}
 			continue

@@ -55,9 +55,7 @@ func TestDHCP(t *testing.T) {
 	serveDHCP(t, b, 60, kinds)
 	a.stack.RemoveAddress(2, tcpip.AddrFrom4([4]byte{10, 0, 0, 1}))
 	a.removeRoute(netip.MustParsePrefix("10.0.0.0/24"), netip.Addr{}, 2)
-	first := make(chan struct{})
-	a.leases = append(a.leases, first)
-	go a.configure(a.nics[0], first)
+	a.askFor(a.nics[0])
 	a.awaitLeases(firstLease)
 	if k, l := <-kinds, <-kinds; k != dhcpDiscover || l != dhcpRequest {
 		t.Errorf("the client sent %d, then %d", k, l)

@@ -59,8 +59,13 @@ func newInet(domain, typ, protocol int) (fs.Socket, fs.Errno) {
 	return s, 0
 }
 
-// open makes a socket.
+// open makes a socket of a program's.
 func (n *network) open(domain, typ, protocol int) (*inet, fs.Errno) {
+	n.settle()
+	return n.make(domain, typ, protocol)
+}
+
+func (n *network) make(domain, typ, protocol int) (*inet, fs.Errno) {
 	if protocol < 0 || protocol > 255 {
 		return nil, fs.EINVAL
 	}

@@ -90,6 +90,7 @@ func (d *discard) Write(b []byte) (int, error) {
 }
 
 func (s *inet) Send(m *fs.Message, flags int) (int, fs.Errno) {
+	s.net.settle()
 	switch {
 	case flags&inetOOB != 0:
 		return 0, fs.ENOTSUP // netstack has no urgent data
@@ -158,6 +159,7 @@ func (s *inet) sendError(err tcpip.Error) fs.Errno {
 }
 
 func (s *inet) Receive(m *fs.Message, flags int) (int, fs.Errno) {
+	s.net.current()
 	switch {
 	case flags&inetErrQueue != 0:
 		return 0, fs.EAGAIN // nothing is ever put there

@@ -9,6 +9,7 @@ import (
 func (s *inet) isStream() bool { return s.typ == inetStream }
 
 func (s *inet) Bind(addr []byte) fs.Errno {
+	s.net.settle()
 	family, e := familyOf(addr)
 	if e != 0 {
 		return e
@@ -29,6 +30,7 @@ func (s *inet) Bind(addr []byte) fs.Errno {
 }
 
 func (s *inet) Connect(addr []byte) fs.Errno {
+	s.net.settle()
 	family, e := familyOf(addr)
 	if e != 0 {
 		return e
@@ -93,6 +95,7 @@ func (s *inet) Accept() (fs.Socket, []byte, fs.Errno) {
 	if !s.isStream() {
 		return nil, nil, fs.ENOTSUP
 	}
+	s.net.current()
 	var peer tcpip.FullAddress
 	var queue *waiter.Queue
 	ep, queue, err := s.ep.Accept(&peer)
@@ -106,6 +109,7 @@ func (s *inet) Accept() (fs.Socket, []byte, fs.Errno) {
 }
 
 func (s *inet) Local() ([]byte, fs.Errno) {
+	s.net.current()
 	a, err := s.ep.GetLocalAddress()
 	if err != nil {
 		return nil, errnoOf(err)

@@ -33,6 +33,7 @@ const (
 func interfaces() []interfaceInfo { return theNetwork().interfaces() }
 
 func (n *network) interfaces() (list []interfaceInfo) {
+	n.settle()
 	infos := n.stack.NICInfo()
 	for id := loopbackNIC; id <= loopbackNIC+tcpip.NICID(maxAdapters); id++ {
 		info, ok := infos[id]

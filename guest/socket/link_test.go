@@ -19,6 +19,12 @@ func sleepNS(int64) {}
 //go:linkname atExit github.com/pvrun/pvrun/guest/sys.atExit
 func atExit(func()) {}
 
+//go:linkname pin github.com/pvrun/pvrun/guest/sys.pin
+func pin() {}
+
+//go:linkname unpin github.com/pvrun/pvrun/guest/sys.unpin
+func unpin() {}
+
 //go:linkname comeToRest github.com/pvrun/pvrun/guest/sys.comeToRest
 func comeToRest() {}
 

@@ -50,6 +50,10 @@ var setResolver = sys.SetResolver
 
 // resolving makes the stack if it has to ask for the name servers.
 func resolving() {
+	if n := made.Load(); n != nil {
+		n.settle()
+		return
+	}
 	for _, c := range sys.NICs() {
 		if c.Flags&hypercall.NICDHCP != 0 {
 			theNetwork()

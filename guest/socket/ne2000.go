@@ -60,3 +60,5 @@ func (d *ne2000) take() (pkt *stack.PacketBuffer, checked bool) {
 
 // linkUp: a cable is always plugged in.
 func (d *ne2000) linkUp() bool { return true }
+
+func (d *ne2000) renew(uint64) {} // no bare machine is snapshotted

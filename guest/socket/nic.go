@@ -27,15 +27,20 @@ type nicDevice interface {
 	take() (pkt *stack.PacketBuffer, checked bool)
 
 	linkUp() bool
+
+	// renew is after the machine has gone on as another one. The lock of put is held,
+	// and nobody takes meanwhile.
+	renew(life uint64)
 }
 
 // nic is an interface, as netstack has it: what makes Ethernet of packets.
 type nic struct {
 	id       tcpip.NICID
 	dev      nicDevice
-	mac      tcpip.LinkAddress
+	mac      atomic.Pointer[tcpip.LinkAddress]
 	mtu      atomic.Uint32
-	segments bool
+	segments atomic.Bool
+	dhcp     *dhcpClient // or nil; guarded by network.resuming
 
 	// checked is of the packet that netstack is given just now; see Capabilities.
 	checked atomic.Bool
@@ -53,15 +58,35 @@ type nic struct {
 const maxQueued = 8 << 20
 
 func newNIC(a *adapter, id tcpip.NICID) *nic {
-	c := &nic{id: id, dev: a.dev, mac: a.mac, segments: a.segments}
-	c.mtu.Store(a.mtu)
+	c := &nic{id: id, dev: a.dev}
+	c.be(a)
 	return c
+}
+
+// be makes the interface what the adapter is in this life.
+func (c *nic) be(a *adapter) {
+	c.mac.Store(&a.mac)
+	c.mtu.Store(a.mtu)
+	c.segments.Store(a.segments)
+}
+
+// renew makes the interface one of another life: what waits to be sent is of the last.
+func (c *nic) renew(a *adapter, life uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, pkt := range c.queue {
+		pkt.DecRef()
+	}
+	clear(c.queue)
+	c.queue, c.queued = c.queue[:0], 0
+	c.be(a)
+	c.dev.renew(life)
 }
 
 func (c *nic) MTU() uint32                             { return c.mtu.Load() }
 func (c *nic) SetMTU(mtu uint32)                       { c.mtu.Store(mtu) }
 func (c *nic) MaxHeaderLength() uint16                 { return header.EthernetMinimumSize }
-func (c *nic) LinkAddress() tcpip.LinkAddress          { return c.mac }
+func (c *nic) LinkAddress() tcpip.LinkAddress          { return *c.mac.Load() }
 func (c *nic) SetLinkAddress(tcpip.LinkAddress)        {}
 func (c *nic) IsAttached() bool                        { return c.dispatcher.Load() != nil }
 func (c *nic) Wait()                                   {}
@@ -107,7 +132,7 @@ const maxSegments = 65535
 func (c *nic) GSOMaxSize() uint32 { return maxSegments }
 
 func (c *nic) SupportedGSO() stack.SupportedGSO {
-	if c.segments {
+	if c.segments.Load() {
 		return stack.HostGSOSupported
 	}
 	return stack.GSONotSupported
@@ -119,6 +144,9 @@ func (c *nic) WritePackets(pkts stack.PacketBufferList) (n int, err tcpip.Error)
 	defer c.mu.Unlock()
 	for _, pkt := range pkts.AsSlice() {
 		switch {
+		case !c.isFrom(pkt): // another life's
+			c.dropped++
+			continue
 		case len(c.queue) == 0 && c.dev.put(pkt):
 		case c.queued+pkt.Size() <= maxQueued:
 			c.queue = append(c.queue, pkt.IncRef())
@@ -132,6 +160,13 @@ func (c *nic) WritePackets(pkts stack.PacketBufferList) (n int, err tcpip.Error)
 	}
 	c.flush()
 	return n, err
+}
+
+// isFrom is whether a frame has the interface's own address as its source. What was on
+// its way when the machine came to rest has the address of before.
+func (c *nic) isFrom(pkt *stack.PacketBuffer) bool {
+	eth := header.Ethernet(pkt.LinkHeader().Slice())
+	return len(eth) >= header.EthernetMinimumSize && eth.SourceAddress() == *c.mac.Load()
 }
 
 // flush sends what waits, as far as there is room. The caller holds mu.
@@ -166,14 +201,21 @@ type netWaiter interface {
 func (n *network) receive(w netWaiter) {
 	for {
 		w.Reset()
-		any := false
-		for _, c := range n.nics {
-			any = c.turn() || any
-		}
-		if !any {
+		n.current()
+		if !n.turn() {
 			w.Wait()
 		}
 	}
+}
+
+// turn is one of each interface's.
+func (n *network) turn() (any bool) {
+	n.resuming.Lock() // which takes none of what it delivers to
+	defer n.resuming.Unlock()
+	for _, c := range n.nics {
+		any = c.turn() || any
+	}
+	return any
 }
 
 // turn takes all frames that are there and sends what waits, and says whether there
@@ -208,7 +250,7 @@ func (c *nic) deliver(pkt *stack.PacketBuffer, checked bool) {
 		pkt.PktType = tcpip.PacketBroadcast
 	case header.IsMulticastEthernetAddress(dst):
 		pkt.PktType = tcpip.PacketMulticast
-	case dst != c.mac:
+	case dst != *c.mac.Load():
 		return // a switch that does not know better
 	}
 	c.checked.Store(checked)

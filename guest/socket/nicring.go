@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/pvrun/pvrun/guest/sys"
 	"github.com/pvrun/pvrun/hypercall"
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
@@ -15,15 +16,28 @@ type ringDevice struct {
 	rings *hypercall.NetRings
 	bell  func()
 
+	life uint64 // of the machine that the rings are of
 	prod uint32 // of Transmit
 	cons uint32 // of Receive
 }
 
+// lives is how often the machine has gone on as another one, and publish stores an index
+// unless that has happened since: the goroutine may have been anywhere. A test has its own.
+var (
+	lives   = sys.Lives
+	publish = sys.Publish
+)
+
 func newRingDevice(r *hypercall.NetRings, bell func()) *ringDevice {
 	d := &ringDevice{rings: r, bell: bell}
-	d.prod, d.cons = atomic.LoadUint32(&r.Transmit.Prod), atomic.LoadUint32(&r.Receive.Cons)
-	atomic.StoreUint32(&r.Transmit.ConsEvent, never(d.prod))
+	d.renew(lives())
 	return d
+}
+
+func (d *ringDevice) renew(life uint64) {
+	r := d.rings
+	d.life, d.prod, d.cons = life, atomic.LoadUint32(&r.Transmit.Prod), atomic.LoadUint32(&r.Receive.Cons)
+	atomic.StoreUint32(&r.Transmit.ConsEvent, never(d.prod))
 }
 
 // never is an event that an index does not pass for a long time.
@@ -43,7 +57,7 @@ func headerAt(r *hypercall.PacketRing, at uint32) *hypercall.PacketHeader {
 	return (*hypercall.PacketHeader)(unsafe.Pointer(&r.Data[at]))
 }
 
-// put drops, as sent, a frame that is too long for any room.
+// put drops, as sent, a frame that is too long for any room, or of another life.
 func (d *ringDevice) put(pkt *stack.PacketBuffer) bool {
 	r := &d.rings.Transmit
 	size := uint32(pkt.Size())
@@ -66,8 +80,7 @@ func (d *ringDevice) put(pkt *stack.PacketBuffer) bool {
 	copyPacket(r.Data[at+packetHeader:at+packetHeader+size], pkt)
 	old := d.prod
 	d.prod += skip + need
-	atomic.StoreUint32(&r.Prod, d.prod)
-	if passed(atomic.LoadUint32(&r.ProdEvent), old, d.prod) {
+	if publish(&r.Prod, d.prod, d.life) && passed(atomic.LoadUint32(&r.ProdEvent), old, d.prod) {
 		d.bell()
 	}
 	return true
@@ -145,32 +158,41 @@ func (d *ringDevice) take() (*stack.PacketBuffer, bool) {
 		at := d.cons % hypercall.PacketRingBytes
 		h := *headerAt(r, at)
 		if h.Length == hypercall.PacketSkip {
-			d.taken(d.cons + min(hypercall.PacketRingBytes-at, prod-d.cons))
+			if !d.taken(d.cons + min(hypercall.PacketRingBytes-at, prod-d.cons)) {
+				return nil, false
+			}
 			continue
 		}
 		need := uint64(packetHeader) + uint64(h.Length)
 		if h.Length < hypercall.MinFrame || h.Length > hypercall.MaxFrame ||
 			need > uint64(prod-d.cons) || uint64(at)+need > hypercall.PacketRingBytes {
-			d.taken(prod)
+			if !d.taken(prod) {
+				return nil, false
+			}
 			continue
 		}
 		v := buffer.NewView(int(h.Length))
 		v.Write(r.Data[at+packetHeader : at+packetHeader+h.Length])
-		d.taken(d.cons + alignPacket(uint32(need)))
+		if !d.taken(d.cons + alignPacket(uint32(need))) {
+			return nil, false
+		}
 		pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(v)})
 		return pkt, h.Flags&(hypercall.PacketPartial|hypercall.PacketChecked) != 0
 	}
 }
 
-// taken gives the host room back.
-func (d *ringDevice) taken(cons uint32) {
+// taken gives the host room back, and says whether what was taken is of this life.
+func (d *ringDevice) taken(cons uint32) bool {
 	r := &d.rings.Receive
 	old := d.cons
 	d.cons = cons
-	atomic.StoreUint32(&r.Cons, cons)
+	if !publish(&r.Cons, cons, d.life) {
+		return false
+	}
 	if passed(atomic.LoadUint32(&r.ConsEvent), old, cons) {
 		d.bell()
 	}
+	return true
 }
 
 func (d *ringDevice) linkUp() bool { return atomic.LoadUint32(&d.rings.Link) != 0 }

@@ -3,6 +3,7 @@ package socket
 import (
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pvrun/pvrun/guest/sys"
@@ -25,22 +26,30 @@ type network struct {
 	nics  []*nic
 	mu    sync.Mutex // one change of the routes at a time
 
-	leases []<-chan struct{} // closed when an interface has its first address by DHCP
+	leases []<-chan struct{} // closed when an interface has its first address by DHCP; guarded by mu
+
+	// life is the machine's that the interfaces are of, and settled the last in which
+	// programs have waited for addresses. See resume.go.
+	life, settled atomic.Uint64
+	resuming      sync.Mutex // held where one life becomes another, and by who takes frames
+	adapters      func() []adapter
 }
 
 const loopbackNIC tcpip.NICID = 1
 
 // theNetwork is the program's, made when it is first asked for. A test has its own.
 var theNetwork = sync.OnceValue(func() *network {
-	rests := sys.Rests()
+	rests, life := sys.Rests(), lives()
 	n := newNetwork(machineAdapters(), new(sys.NetWaiter))
+	n.adapters = machineAdapters
+	n.life.Store(life)
 	if made.Store(n); sys.Rests() != rests {
 		n.renew()
 	}
 	if port := sys.ServicePort(); port != 0 {
 		n.serve(port)
 	}
-	n.awaitLeases(firstLease)
+	n.settle()
 	return n
 })
 
@@ -61,7 +70,8 @@ type adapter struct {
 
 // newNetwork makes a stack. One goroutine waits for the frames of all adapters.
 func newNetwork(adapters []adapter, w netWaiter) *network {
-	n := &network{}
+	n := &network{adapters: func() []adapter { return nil }}
+	n.settled.Store(noLife)
 	n.stack = stack.New(stack.Options{
 		NetworkProtocols: []stack.NetworkProtocolFactory{
 			ipv4.NewProtocol, ipv6.NewProtocolWithOptions(n.ipv6Options()), arp.NewProtocol,
@@ -151,12 +161,18 @@ func (n *network) add(a *adapter, id tcpip.NICID) {
 	if a.dev == nil {
 		return
 	}
-	c := newNIC(a, id)
+	if c := newNIC(a, id); n.connect(c, a) {
+		n.nics = append(n.nics, c)
+	}
+}
+
+// connect gives the stack an interface, with all that the adapter has to do with addresses.
+func (n *network) connect(c *nic, a *adapter) bool {
+	id := c.id
 	name := "eth" + string(rune('0'+id-loopbackNIC-1))
 	if n.stack.CreateNICWithOptions(id, c, stack.NICOptions{Name: name, QDisc: directly{c}}) != nil {
-		return
+		return false
 	}
-	n.nics = append(n.nics, c)
 	n.addRoute(netip.MustParsePrefix("fe80::/64"), netip.Addr{}, id)
 	for _, p := range a.addresses {
 		n.addAddress(id, p)
@@ -168,18 +184,20 @@ func (n *network) add(a *adapter, id tcpip.NICID) {
 	n.addRoute(netip.MustParsePrefix("255.255.255.255/32"), netip.Addr{}, id)
 	n.addRoute(netip.MustParsePrefix("ff00::/8"), netip.Addr{}, id)
 	if a.dhcp {
-		first := make(chan struct{})
-		n.leases = append(n.leases, first)
-		go n.configure(c, first)
+		n.askFor(c)
 	}
+	return true
 }
 
 func (n *network) awaitLeases(most time.Duration) {
-	if len(n.leases) == 0 {
+	n.mu.Lock()
+	leases := n.leases
+	n.mu.Unlock()
+	if len(leases) == 0 {
 		return
 	}
 	late := time.After(most)
-	for _, c := range n.leases {
+	for _, c := range leases {
 		select {
 		case <-c:
 		case <-late:

@@ -47,6 +47,25 @@ func ReadyPort() uint16 { return uint16(guest.Info().ReadyPort) }
 // Rests is how often the machine has come to rest.
 func Rests() uint64 { return guest.Rests() }
 
+// Lives is how often the machine has gone on as another one.
+func Lives() uint64 { return guest.Lives() }
+
+// pin keeps the world from being stopped until unpin. Package runtime supplies both.
+func pin()
+func unpin()
+
+// Publish stores an index of a ring of the life that is given, and says whether the
+// machine is still in it. In the next one the ring is another.
+func Publish(index *uint32, v uint32, life uint64) bool {
+	pin()
+	same := guest.Lives() == life
+	if same {
+		atomic.StoreUint32(index, v)
+	}
+	unpin()
+	return same
+}
+
 // Generation is the number of the machine's life.
 func Generation() uint64 { return guest.Info().Generation }
 
