@@ -88,6 +88,11 @@ var patches = []patch{
 		`^(func Socketpair\(domain, typ, proto int\) \(fd \[2\]int, err error\) \{)$`,
 		"${1} if !pvSockets() { return fd, pvNoNetwork }", 1},
 
+	{"net/dnsclient_unix.go", "another life of the machine has other name servers",
+		`^(\tif )(conf\.lastChecked\.After\(now\.Add\(-5 \* time\.Second\)\) \{)$`, "${1}!pvNewLife(0) && ${2}", 1},
+	{"net/hosts.go", "and another name",
+		`^(\tif )(now\.Before\(hosts\.expire\) && )`, "${1}!pvNewLife(1) && ${2}", 1},
+
 	{"internal/testenv/exec.go", "the standard library's tests try whether there are processes, as they do on wasip1",
 		`^(\tcase )("wasip1", "js", "ios":)$`, `${1}"linux", ${2}`, 1},
 }

@@ -26,7 +26,7 @@ type FS struct {
 	polls waitRoom
 
 	inFlight atomic.Int32 // descriptions on their way through sockets
-	resolver *inode       // /etc/resolv.conf, if it was made; set by build
+	names    names        // set by build
 
 	functions functionFiles
 	maps      mapped

@@ -43,8 +43,8 @@ type Host struct {
 	// is one of the file system's own, 022.
 	Umask *atomic.Uint32
 
-	// Resolving is called before an /etc/resolv.conf that was made is opened; it may
-	// call [FS.SetResolver]. It is nil where there is nothing to wait for.
+	// Resolving is called before an /etc/resolv.conf, hosts or hostname that was made is
+	// opened or described; it may call [FS.SetResolver] and [FS.SetNetwork]. It is nil where there is nothing to wait for.
 	Resolving func()
 
 	// Stacked is whether a buffer lies on the calling goroutine's stack; nil for

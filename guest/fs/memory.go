@@ -44,9 +44,7 @@ func (n *inMemory) open(f *file, flags uint32) (e Errno) {
 	case S_IFCHR, S_IFBLK:
 		f.stream, e = n.fs.openDevice(f)
 	case S_IFREG:
-		if (*inode)(n) == n.fs.resolver && n.fs.host.Resolving != nil {
-			n.fs.host.Resolving()
-		}
+		n.fs.look((*inode)(n))
 		if flags&O_TRUNC != 0 {
 			return n.resize(f, 0)
 		}

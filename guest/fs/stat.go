@@ -95,6 +95,7 @@ func (fs *FS) Fstatat(dirfd int, path string, flags int) (Stat, Errno) {
 	if e != 0 {
 		return Stat{}, e
 	}
+	fs.look(n)
 	return n.stat(), 0
 }
 
@@ -111,6 +112,7 @@ func (fs *FS) StatxAt(dirfd int, path string, flags int, mask uint32) (Statx, Er
 	if e != 0 {
 		return Statx{}, e
 	}
+	fs.look(n)
 	st := n.stat()
 	n.mu.Lock()
 	born := timespec(n.btime)

@@ -45,8 +45,12 @@ func parsed[T any](text hypercall.Extent, parse func(string) (T, error)) (list [
 	return list
 }
 
-// setResolver says which name servers there are. A test has its own.
-var setResolver = sys.SetResolver
+// setResolver says which name servers there are, and renewNames those of another life,
+// with the machine's name. A test has its own.
+var (
+	setResolver = sys.SetResolver
+	renewNames  = sys.RenewNames
+)
 
 // resolving makes the stack if it has to ask for the name servers.
 func resolving() {

@@ -47,6 +47,7 @@ func (n *network) resume(life uint64) {
 	n.mu.Lock()
 	n.leases = nil
 	n.mu.Unlock()
+	renewNames()
 	list := n.adapters()
 	of := func(c *nic) *adapter { return &list[c.id-loopbackNIC-1] }
 	for _, c := range n.nics {

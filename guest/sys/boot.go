@@ -89,8 +89,26 @@ func facts() fs.Facts {
 
 // resolving passes on that the program is about to read which name servers there are.
 func resolving() {
+	RenewNames()
 	if Resolving != nil {
 		Resolving()
+	}
+}
+
+// named is the life whose names the files in /etc have.
+var named struct {
+	mu   sync.Mutex
+	life uint64
+}
+
+// RenewNames has the files in /etc tell of the machine's network in this life.
+func RenewNames() {
+	named.mu.Lock()
+	defer named.mu.Unlock()
+	if now := guest.Lives(); named.life != now {
+		address, dns, search := network()
+		files().SetNetwork(address, dns, search)
+		named.life = now
 	}
 }
 

@@ -9,8 +9,8 @@ var (
 	SocketPair func(typ, protocol int) (a, b fs.Socket, e fs.Errno)
 )
 
-// Resolving, if set, is called before the program opens an /etc/resolv.conf that the
-// image does not have: it may wait until the name servers are known.
+// Resolving, if set, is called before the program looks at an /etc/resolv.conf, or another
+// file that tells of names, that the image does not have: it may wait until they are known.
 var Resolving func()
 
 // SetResolver changes what that file says.
