@@ -106,7 +106,7 @@ var modulePatches = []patch{
 		"func (e *Endpoint) PvReset() { e.LockUser(); switch s := e.EndpointState(); { case s.connected(): e.resetConnectionLocked(&tcpip.ErrConnectionReset{}); case s.connecting(): e.handshakeFailed(&tcpip.ErrConnectionReset{}) }; e.UnlockUser(); e.drainClosingSegmentQueue(); e.waiterQueue.Notify(waiter.EventHUp | waiter.EventErr | waiter.ReadableEvents | waiter.WritableEvents) } ${1}", 1},
 	{"gvisor.dev/gvisor/pkg/tcpip/transport/udp/endpoint.go", "and what is sent to one side alone learns of it",
 		`^(// Abort implements stack\.TransportEndpoint\.)`,
-		"func (e *endpoint) PvReset() { e.lastErrorMu.Lock(); e.lastError = &tcpip.ErrConnectionReset{}; e.lastErrorMu.Unlock(); e.waiterQueue.Notify(waiter.EventErr) } ${1}", 1},
+		"func (e *endpoint) PvReset() { e.lastErrorMu.Lock(); e.lastError = &tcpip.ErrConnectionReset{}; e.lastErrorMu.Unlock(); e.waiterQueue.Notify(waiter.EventErr | waiter.ReadableEvents | waiter.WritableEvents) } ${1}", 1},
 	// A window of some bytes is announced as 0 when it is rounded down. What a peer has
 	// sent into it would be refused for ever, and each acknowledgment with it.
 	{"gvisor.dev/gvisor/pkg/tcpip/transport/tcp/rcv.go", "the edge of a window stays where it was announced",
