@@ -72,6 +72,7 @@ func newLAN(t *testing.T) *lan {
 
 // serve has port 80 say who has come, port 81 take what comes, and UDP port 53 answer.
 func (l *lan) serve(t *testing.T) {
+	go answerNames(l.udp(t, 53))
 	for port, do := range map[uint16]func(net.Conn){
 		80: func(c net.Conn) { io.WriteString(c, "host to "+c.RemoteAddr().String()) },
 		81: func(c net.Conn) { io.Copy(io.Discard, c) },
@@ -86,6 +87,20 @@ func (l *lan) serve(t *testing.T) {
 			}
 		}()
 		t.Cleanup(func() { at.Close() })
+	}
+}
+
+// answerNames says of all names that there is no such.
+func answerNames(c *gonet.UDPConn) {
+	for b := make([]byte, 1500); ; {
+		n, from, err := c.ReadFrom(b)
+		if err != nil {
+			return
+		}
+		if n > 3 {
+			b[2], b[3] = b[2]|0x80, 0x83 // RFC 1035, 4.1.1: QR; RA and NXDOMAIN
+			c.WriteTo(b[:n], from)
+		}
 	}
 }
 

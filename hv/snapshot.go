@@ -122,15 +122,15 @@ func Boot(ctx context.Context, cfg Config) (*Snapshot, error) {
 	case err != errAtRest:
 		return nil, err
 	}
-	vm.net.end()
-	if vm.failure() != nil {
-		return nil, vm.cpu.stopped()
-	}
 	return vm.snapshot()
 }
 
 // snapshot copies the machine, whose guest has called suspend.
 func (vm *VM) snapshot() (*Snapshot, error) {
+	vm.net.end()
+	if vm.failure() != nil {
+		return nil, vm.cpu.stopped()
+	}
 	if err := errors.Join(vm.net.empty(), vm.tables.invalidate()); err != nil {
 		return nil, &HostError{"snapshot", err}
 	}

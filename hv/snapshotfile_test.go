@@ -278,12 +278,13 @@ func TestSnapshotForged(t *testing.T) {
 // what a host and its guest do. Each place that is changed is 5 bytes of the input: a
 // frame, which 16 bits of it, and what they become.
 func FuzzSnapshot(f *testing.F) {
-	vm := newTestVM(f, 256)
+	vm := newTestVM(f, 700)
 	vm.cfg.Messages = true
 	if err := vm.loadMessages(); err != nil {
 		f.Fatal(err)
 	}
-	b := fileOf(f, vm, func(r *rest) { r.Messages = true })
+	loadFakeNICs(f, vm, 1)
+	b := fileOf(f, vm, func(r *rest) { r.Messages, r.NICs = true, 1 })
 	f.Add([]byte("{}"), []byte{})
 	f.Add([]byte{}, []byte{1, 2, 3, 4, 5})
 	f.Fuzz(func(t *testing.T, text, changes []byte) {
@@ -315,9 +316,16 @@ func live(t *testing.T, s *Snapshot) {
 	vm.mem.frames, vm.mem.notTables = s.seen.frames.clone(), s.seen.used()
 	vm.tables = &pageTables{mem: vm.mem, root: s.state.Root, seen: make([]uint64, len(s.seen.free))}
 	vm.space = guestMemory{vm.tables}
+	if vm.cfg.NICs, err = s.cloneNICs(nil); err != nil {
+		t.Fatal(err)
+	}
 	vm.findPages()
 	kvm.HypercallPage(vm.mem.run(s.seen.system, kvm.SystemPages)) // as a processor's are made
 	_ = vm.newLife()
+	if err := vm.connectNICs(s.pages.rings); err != nil {
+		t.Fatal(err)
+	}
+	defer vm.net.close()
 	if m := vm.messages; m != nil {
 		*m = messages{vm: vm, frame: m.frame, queue: vm.mem.messageQueue(m.frame), prod: s.state.Prod}
 		vm.streams.reset(s.state.Last)
