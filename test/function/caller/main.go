@@ -62,16 +62,17 @@ func begin(args []string) (err error) {
 		errs <- err
 	}()
 	if len(args) > 1 && args[1] == "busy" {
-		go talk(old)
-		go talk(oldUDP)
+		for _, c := range []net.Conn{old, oldUDP, old, oldUDP} {
+			go talk(c, "first machine ")
+		}
 	}
 	_, err = net.LookupHost("nobody.example") // package net has read its files
 	return nil
 }
 
-// talk sends without end, from before the program is ready.
-func talk(c net.Conn) {
-	for b := []byte(strings.Repeat("first machine ", 60)); ; {
+// talk sends without end.
+func talk(c net.Conn, text string) {
+	for b := []byte(strings.Repeat(text, 60)); ; {
 		if _, err := c.Write(b); err != nil {
 			return
 		}
@@ -151,7 +152,12 @@ func answer(words []string) (string, error) {
 		}
 		return fmt.Sprintf("%s from %v", b[:n], from), err
 	case "ask":
-		return ask(arg, words[2])
+		list, err := net.LookupHost(arg)
+		return strings.Join(list, " "), err
+	case "from": // a port of its own, which is the same in each life
+		d := net.Dialer{LocalAddr: &net.TCPAddr{Port: 5555}, Timeout: 5 * time.Second}
+		_, err := d.Dial("tcp", arg)
+		return "", err
 	case "echo":
 		return arg, nil
 	}
@@ -167,14 +173,6 @@ func fetch(addr string) (string, error) {
 	c.SetDeadline(time.Now().Add(10 * time.Second))
 	b, err := io.ReadAll(c)
 	return string(b), err
-}
-
-// ask has a name server look a name up.
-func ask(server, name string) (string, error) {
-	r := net.Resolver{PreferGo: true}
-	_ = server
-	list, err := r.LookupHost(deadline(), name)
-	return strings.Join(list, " "), err
 }
 
 func ownInterface() (string, error) {
@@ -236,10 +234,9 @@ func broken() string {
 }
 
 func leave(addr string) {
-	if c, err := net.Dial("udp", addr); err == nil {
-		go talk(c)
-	}
-	if c, err := net.Dial("tcp", addr); err == nil {
-		go talk(c)
+	for _, kind := range []string{"udp", "tcp"} {
+		if c, err := net.Dial(kind, addr); err == nil {
+			go talk(c, "life before ")
+		}
 	}
 }
