@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-	"gvisor.dev/gvisor/pkg/buffer"
+	netbuffer "gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	tcpheader "gvisor.dev/gvisor/pkg/tcpip/header"
@@ -159,7 +159,7 @@ func (l *lan) carry(from int, frame []byte) {
 		}
 	}
 	if from >= 0 && (to[0]&1 != 0 || to == [6]byte{2, 0, 0, 0, 0, 1}) {
-		pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(frame)})
+		pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: netbuffer.MakeWithData(frame)})
 		l.out.InjectInbound(0, pkt)
 		pkt.DecRef()
 	}

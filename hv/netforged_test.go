@@ -127,7 +127,7 @@ func hostileNIC(t *testing.T, life func(c *asm.Code)) *Snapshot {
 	need.KVM(t)
 	need.Count(1)
 	c := new(asm.Code).Store32(guestTransmit+atProd, 1<<31) // of the first machine
-	c.Hypercall(hypercall.CallSuspend)
+	c.Hypercall(hypercall.CallSuspend, uint64(hypercall.ReadyCall))
 	life(c)
 	link, _ := linkPair(t, false)
 	vm, err := New(Config{Image: asm.Image{Code: c}.Write(t), Messages: true, Ready: hypercall.ReadyCall, NICs: []NIC{{Link: link}}})
