@@ -38,7 +38,6 @@ func (b *bootFlags) addFlags(f *pflag.FlagSet, timeout string) {
 	b.addEnv(f)
 	b.addMemory(f)
 	b.addDir(f)
-	f.StringVar(&b.network.name, "name", "", "host `NAME` of the machine")
 	f.DurationVar(&b.timeout, "timeout", readyTimeout, timeout)
 }
 
@@ -68,10 +67,13 @@ func (b *bootFlags) boot(ctx context.Context, pkg, args []string) (snapshot, err
 		return nil, err
 	}
 	cfg.Args = append([]string{argv0(pkg)}, args...)
-	cfg.Hostname = b.network.name
 	cfg.Messages, cfg.Ready, cfg.ReadyPort, cfg.ServicePort = true, b.ready.moments, b.ready.port, b.ready.service
 	// What the program reads is not there yet, and what it says is not what is asked for.
 	cfg.Stdin, cfg.Stdout = nil, b.err
+	if err := b.network.attach(&cfg, b.warn); err != nil {
+		return nil, err
+	}
+	defer b.network.leave()
 	ctx, stop := b.limit(ctx)
 	defer stop()
 	begun := time.Now()

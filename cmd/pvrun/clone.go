@@ -68,16 +68,32 @@ func (r *runFlags) resume(ctx context.Context, path string, args []string) error
 	if s.Info().Moment == hypercall.ReadyMessage {
 		fmt.Fprintln(r.err, "pvrun: the program waits for messages: 'pvrun invoke' sends them")
 	}
-	return r.start(ctx, func() (machine, error) {
+	net, err := r.network.clones(s.Info(), r.warn)
+	if err != nil {
+		return err
+	}
+	cards, leave, err := net.join()
+	if err != nil {
+		return err
+	}
+	err = r.start(ctx, func() (machine, error) {
 		return s.New(hv.Clone{
 			Stdin: r.in, Stdout: r.out, Stderr: r.err,
-			Hostname: r.network.name, CollectKVMStats: r.stats != "",
+			Hostname: r.network.name, CollectKVMStats: r.stats != "", NICs: cards,
 		})
 	})
+	leave()
+	return firstError(err, r.network.close())
 }
 
+// warn tells of what went wrong while a machine runs.
+func (r *runFlags) warn(err error) { fmt.Fprintln(r.err, "pvrun:", err) }
+
 // forSnapshots are the flags that can be given with a snapshot.
-var forSnapshots = []string{"name", "timeout", "stats", "data", "count", "workers", "isolation", "fresh", "output", "print"}
+var forSnapshots = []string{
+	"name", "timeout", "stats", "data", "count", "workers", "isolation", "fresh", "output", "print",
+	"net", "publish", "ip", "gateway", "dns", "mac", "mtu", "net-rate", "pcap",
+}
 
 // fits says what cannot be had of a snapshot any more.
 func (r *runFlags) fits(path string, args []string) (err error) {

@@ -50,6 +50,7 @@ type invokeFlags struct {
 	print     bool
 
 	request []byte
+	net     *clones
 }
 
 func newInvoke(s streams) *cobra.Command {
@@ -75,6 +76,7 @@ func newInvoke(s streams) *cobra.Command {
 	f.VarP(&v.output, "output", "o", "print a report, in `FORMAT`: table, json or bench")
 	f.BoolVar(&v.print, "print", false, "print all responses, a line each, and the report to stderr")
 	v.addFlags(f, "give up when the program is not ready, or an invocation has no response, after `DURATION`; 0 is never")
+	v.network.addForMany(f, "none")
 	f.StringVar(&v.stats, "stats", "", "write what was counted and timed, of all machines together, to `FILE` as JSON; - for a table on stderr")
 	cmd.RegisterFlagCompletionFunc("isolation", cobra.FixedCompletions([]string{byInvocation, byInstance}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(reportFormats, cobra.ShellCompDirectiveNoFileComp))
@@ -153,10 +155,16 @@ func (v *invokeFlags) run(ctx context.Context, args []string, dash int) error {
 	if err != nil {
 		return err
 	}
-	if v.single() {
-		return v.once(ctx, s)
+	if v.net, err = v.network.clones(s.Info(), v.warn); err != nil {
+		return err
 	}
-	return v.many(ctx, s, argv0(pkg))
+	if v.single() {
+		err = v.once(ctx, s)
+	} else {
+		v.net.shared()
+		err = v.many(ctx, s, argv0(pkg))
+	}
+	return firstError(err, v.network.close())
 }
 
 // single says whether there is one message, without a report.

@@ -15,14 +15,16 @@ import (
 )
 
 // once sends the message to one machine and prints the response as it is. The machine
-// is not closed: the process ends.
+// is not closed where no network waits for that: the process ends.
 func (v *invokeFlags) once(ctx context.Context, s snapshot) error {
 	w := &worker{v: v, s: s, responses: v.out, kernel: v.stats != ""}
 	if err := w.Prepare(); err != nil {
 		return err
 	}
 	err := v.failed(w.Invoke(ctx))
-	if w.vm != nil {
+	if v.net != nil {
+		err = firstError(err, w.drop())
+	} else if w.vm != nil {
 		w.sum.Add(w.vm.Stats())
 	}
 	return firstError(err, v.writeStats(w.sum.Stats, exitCode(runError(err))))

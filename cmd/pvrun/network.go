@@ -41,15 +41,30 @@ type netFlags struct {
 // addFlags adds the flags. byDefault is the network of an image with sockets when the
 // command line names none.
 func (n *netFlags) addFlags(f *pflag.FlagSet, short, byDefault string) {
-	n.byDefault = byDefault
-	f.StringVar(&n.target, "net", "", "connect the machine to `NETWORK`: user, a virtual one of its own; user:NAME, one for all machines that say so; tap:NAME; bridge:NAME; or none. "+
-		"A program with sockets gets "+byDefault+" by itself")
+	n.addNet(f, byDefault)
 	f.VarP(&n.ports, "publish", short, "lead a port of the host's into the machine, `[ADDR:]HOST:GUEST[/udp]`, from 127.0.0.1 unless ADDR says otherwise; may be repeated")
 	f.StringVar(&n.name, "name", "", "`NAME` of the machine: its host name, and how others on a user network find it")
 	f.StringVar(&n.ip, "ip", "", "`ADDR/PREFIX` of the machine on a TAP or bridge; without it the machine asks by DHCP")
 	f.StringVar(&n.gateway, "gateway", "", "`ADDR` of the machine's way out, with --ip")
 	f.StringSliceVar(&n.dns, "dns", nil, "`ADDR` of a name server, with --ip; those of the host if there is none")
 	f.StringVar(&n.mac, "mac", "", "Ethernet `ADDRESS` of the machine; a random one if there is none")
+	n.addTraffic(f)
+}
+
+// addForMany adds those of the flags that can hold for several machines.
+func (n *netFlags) addForMany(f *pflag.FlagSet, byDefault string) {
+	n.addNet(f, byDefault)
+	f.StringVar(&n.name, "name", "", "host `NAME` of the machine")
+	n.addTraffic(f)
+}
+
+func (n *netFlags) addNet(f *pflag.FlagSet, byDefault string) {
+	n.byDefault = byDefault
+	f.StringVar(&n.target, "net", "", "connect the machine to `NETWORK`: user, a virtual one of its own; user:NAME, one for all machines that say so; tap:NAME; bridge:NAME; or none. "+
+		"A program with sockets gets "+byDefault+" by itself")
+}
+
+func (n *netFlags) addTraffic(f *pflag.FlagSet) {
 	f.IntVar(&n.mtu, "mtu", 0, "most `BYTES` in a packet; the network's own if there is none")
 	f.Var(&n.rate, "net-rate", "most bytes a second each way, a `SIZE` such as 10m")
 	f.StringVar(&n.pcap, "pcap", "", "write all packets to `FILE`, for Wireshark and tshark")
@@ -114,28 +129,40 @@ func (n *netFlags) attach(cfg *hv.Config, warn func(error)) error {
 	if err != nil {
 		return err
 	}
-	card := hv.NIC{
-		Link: nic.Link{FD: n.link.FD, Offload: n.link.Offload},
-		MTU:  n.link.MTU, MAC: n.link.MAC, DHCP: n.link.DHCP,
-		Address: n.link.Address, Gateway: n.link.Gateway, DNS: n.link.DNS, Search: n.link.Search,
-		Rate: int64(n.rate),
-	}
-	if n.pcap != "" {
-		file, err := os.Create(n.pcap)
-		if err != nil {
-			return errors.Join(fmt.Errorf("--pcap: %w", err), n.close())
-		}
-		n.capture = nic.NewCapture(file)
-		card.Capture = n.capture
+	if err := n.record(); err != nil {
+		return errors.Join(err, n.close())
 	}
 	for i, p := range n.link.Ports {
 		if n.ports[i].Host.Port() == 0 {
 			warn(fmt.Errorf("-p %v", p))
 		}
 	}
-	cfg.NICs = []hv.NIC{card}
+	cfg.NICs = []hv.NIC{n.card(n.link)}
 	runtime.GOMAXPROCS(runtime.NumCPU() + waitingThreads)
 	return nil
+}
+
+// record begins the capture, if there shall be one.
+func (n *netFlags) record() error {
+	if n.pcap == "" || n.capture != nil {
+		return nil
+	}
+	file, err := os.Create(n.pcap)
+	if err != nil {
+		return fmt.Errorf("--pcap: %w", err)
+	}
+	n.capture = nic.NewCapture(file)
+	return nil
+}
+
+// card is a machine's end of a network.
+func (n *netFlags) card(l *network.Link) hv.NIC {
+	return hv.NIC{
+		Link: nic.Link{FD: l.FD, Offload: l.Offload},
+		MTU:  l.MTU, MAC: l.MAC, DHCP: l.DHCP,
+		Address: l.Address, Gateway: l.Gateway, DNS: l.DNS, Search: l.Search,
+		Rate: int64(n.rate), Capture: n.capture,
+	}
 }
 
 // hasSockets is whether an image has them. What is wrong with it the machine will say.
@@ -247,8 +274,14 @@ func (n *netFlags) close() error {
 	if n.capture != nil {
 		err = n.capture.Close()
 	}
+	n.leave()
+	return err
+}
+
+// leave leaves the network, where another machine may take its place.
+func (n *netFlags) leave() {
 	if n.link != nil {
 		n.link.Close()
+		n.link = nil
 	}
-	return err
 }

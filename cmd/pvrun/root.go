@@ -109,16 +109,15 @@ func flagOfAnother(cmd *cobra.Command, err error) error {
 	case name == "run" && is("tags", "ldflags", "output", "o"):
 		return fmt.Errorf("%w: only 'pvrun build' has it, which makes an image to run", err)
 	case (name == "snapshot" || name == "invoke") && is(beyondSnapshots...):
-		return fmt.Errorf("%w: a machine that snapshots are made of can have no folders, disks and networks, and is no bare PC", err)
+		return fmt.Errorf("%w: a machine that snapshots are made of can have no folders and disks, and is no bare PC", err)
+	case name == "invoke" && is("p", "publish", "ip", "gateway", "dns", "mac"):
+		return fmt.Errorf("%w: there may be several machines, and none runs but while it answers", err)
 	}
 	return err
 }
 
 // beyondSnapshots are the flags of run for what a snapshot cannot have.
-var beyondSnapshots = []string{
-	"v", "volume", "disk", "rootfs-disk", "mode",
-	"p", "net", "publish", "ip", "gateway", "dns", "mac", "mtu", "net-rate", "pcap",
-}
+var beyondSnapshots = []string{"v", "volume", "disk", "rootfs-disk", "mode"}
 
 // checkArgs makes a usage error of what cmd's own check of arguments says.
 func checkArgs(cmd *cobra.Command) {

@@ -151,7 +151,7 @@ func (r *runFlags) usage(err error) error { return usageError{"pvrun " + r.verb,
 
 // startConnected runs the machine on its network.
 func (r *runFlags) startConnected(ctx context.Context, cfg hv.Config) error {
-	err := r.network.attach(&cfg, func(err error) { fmt.Fprintln(r.err, "pvrun:", err) })
+	err := r.network.attach(&cfg, r.warn)
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,9 @@ messages; both as often as one likes. What is in the machine's memory then is in
 the file: see that no secrets are. What the program writes before it is ready
 goes to stderr, and it has nothing to read.
 
-A machine with folders, disks or a network cannot be made a snapshot of yet.
+With --net the program has a network while it becomes ready, and so has each machine
+that is made of it, with an address of its own: what was connected is reset there.
+A machine with folders or disks cannot be made a snapshot of yet.
 
 Exit codes: 123 the program ended before it was ready; 128+n when signal n ended
 pvrun; 124 time-out; 125 an error of pvrun or of the host; 126 a guest fault; 127
@@ -52,6 +54,7 @@ func newSnapshot(s streams) *cobra.Command {
 	}
 	f := cmd.Flags()
 	n.addFlags(f, "give up when the program is not ready after `DURATION`; 0 is never")
+	n.network.addFlags(f, "p", "none")
 	f.Var(&n.ready, "ready", "the program is ready at the first of a `LIST` of moments: message, when it asks for its first message; listen:PORT, when it waits for a connection to that TCP port; connect or connect:PORT, when it connects to 127.0.0.1:PORT, 9001 if none is given, where the host is to answer; call, when it calls function.Ready")
 	f.StringVarP(&n.output, "output", "o", "", "write the snapshot to `SNAP` (default: the program's name and .snap)")
 	cmd.RegisterFlagCompletionFunc("ready", cobra.FixedCompletions([]string{"message", "listen:", "connect", "call"}, cobra.ShellCompDirectiveNoFileComp))
@@ -80,7 +83,7 @@ func (n *snapshotFlags) run(ctx context.Context, args []string, dash int) error 
 	if err := s.Save(n.output); err != nil {
 		return err
 	}
-	return n.tell(s.Info())
+	return firstError(n.tell(s.Info()), n.network.close())
 }
 
 func (n *snapshotFlags) tell(info hv.SnapshotInfo) error {

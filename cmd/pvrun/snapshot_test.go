@@ -214,8 +214,6 @@ func TestSnapshotRefusesFlags(t *testing.T) {
 		{"--rootfs", []string{"run", "--rootfs", ".", file}},
 		{"--volume", []string{"run", "-v", ".:/x", file}},
 		{"--disk", []string{"run", "--disk", "x", file}},
-		{"--net", []string{"run", "--net", "user", file}},
-		{"--publish", []string{"run", "-p", "1:1", file}},
 		{"--mode", []string{"run", "--mode", "trap", file}},
 		{`argument "x"`, []string{"run", file, "x"}},
 		{"--memory", []string{"invoke", "-m", "64m", file}},

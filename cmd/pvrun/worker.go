@@ -16,9 +16,10 @@ type worker struct {
 	responses io.Writer
 	kernel    bool // collect the kernel's statistics
 
-	vm   instance // nil when there is to be a new one
-	used bool     // since it was made or rewound
-	sum  load.Sum // of the machines that are closed
+	vm    instance // nil when there is to be a new one
+	used  bool     // since it was made or rewound
+	leave func()   // its network
+	sum   load.Sum // of the machines that are closed
 }
 
 // Prepare has a machine that may have the next message. Where each gets a new one it
@@ -45,12 +46,18 @@ func (w *worker) rewind() error {
 }
 
 func (w *worker) make() (err error) {
+	cards, leave, err := w.v.net.join()
+	if err != nil {
+		return err
+	}
+	w.leave = leave
 	w.vm, err = w.s.New(hv.Clone{
 		Stdout: w.v.err, Stderr: w.v.err,
-		Hostname: w.v.network.name, CollectKVMStats: w.kernel,
+		Hostname: w.v.network.name, CollectKVMStats: w.kernel, NICs: cards,
 	})
 	if err != nil {
 		w.vm = nil
+		leave()
 	}
 	w.used = false
 	return err
@@ -97,6 +104,7 @@ func (w *worker) drop() error {
 	}
 	w.sum.Add(w.vm.Stats())
 	err := w.vm.Close()
+	w.leave()
 	w.vm = nil
 	return err
 }
