@@ -17,6 +17,7 @@ func TestStatsDocument(t *testing.T) {
 	one := map[string]uint64{"x": 1}
 	text, err := json.Marshal(Stats{
 		KVM:   map[string][]uint64{"x": {1}},
+		Proc:  map[string][]uint64{"x": {1}},
 		Exits: ExitStats{ByReason: one, HandlerNS: one, Multicall: one},
 	})
 	if err != nil {

@@ -13,8 +13,10 @@ import (
 
 // child is the process that runs guest code.
 type child struct {
-	pid  int
-	ctl  control
+	pid int
+	ctl control
+
+	mu   sync.Mutex         // so that nobody else's process gets a signal
 	dead bool               // it has been waited for
 	end  syscall.WaitStatus // if it is dead
 }
@@ -103,6 +105,8 @@ func unavailable(err error) error {
 
 // ended says whether the process is over, without waiting.
 func (c *child) ended() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.dead {
 		return true
 	}
@@ -126,6 +130,8 @@ func (c *child) how() string {
 }
 
 func (c *child) signal(sig syscall.Signal) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if !c.dead {
 		_ = syscall.Kill(c.pid, sig) // it is not waited for, so the number is its own
 	}
@@ -134,6 +140,8 @@ func (c *child) signal(sig syscall.Signal) {
 // close ends the process.
 func (c *child) close() error {
 	c.signal(syscall.SIGKILL)
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for !c.dead {
 		_, err := syscall.Wait4(c.pid, &c.end, 0, nil)
 		c.dead = err != syscall.EINTR
