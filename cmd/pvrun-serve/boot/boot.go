@@ -39,6 +39,9 @@ type Program struct {
 	Contracts []pool.Contract
 	Port      int
 
+	// Network is the name of the network that its clones are on; none when empty.
+	Network string
+
 	// Many is whether a clone has several requests at once.
 	Many bool
 
@@ -55,6 +58,7 @@ type Source struct {
 	contract pool.Contract
 	port     int    // of contract HTTP
 	name     string // the function's
+	network  string // that clones are on; none when empty
 }
 
 // New makes a clone.
@@ -66,7 +70,25 @@ func (s Source) New(stdout, stderr io.Writer) (pool.Machine, error) {
 		}
 		return messages{m}, nil
 	}
-	vm, err := s.Snapshot.New(hv.Clone{Stdout: stdout, Stderr: stderr})
+	c := hv.Clone{Stdout: stdout, Stderr: stderr}
+	if s.network == "" {
+		return s.clone(c)
+	}
+	cards, link, err := join(s.network)
+	if err != nil {
+		return nil, err
+	}
+	c.NICs = cards
+	m, err := s.clone(c)
+	if err != nil {
+		link.Close()
+		return nil, err
+	}
+	return member{m, link}, nil
+}
+
+func (s Source) clone(c hv.Clone) (pool.Machine, error) {
+	vm, err := s.Snapshot.New(c)
 	if err != nil {
 		return nil, err
 	}
@@ -135,8 +157,14 @@ func (p Program) Source(ctx context.Context, out pool.Output) (pool.Source, erro
 		defer stop()
 		ctx = limited
 	}
+	cfg := p.machine(image, out)
+	leave, err := p.connect(&cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	out.Begin("boot")
-	s, err := hv.Boot(ctx, p.machine(image, out))
+	s, err := hv.Boot(ctx, cfg)
 	out.End()
 	if err != nil {
 		return nil, p.notReady(err)
@@ -205,7 +233,10 @@ func (p Program) source(s *hv.Snapshot) (pool.Source, error) {
 		return nil, errors.Join(&NotReadyError{fmt.Sprintf("concurrency: a program of contract %v has one invocation at a time", contract)}, s.Close())
 	}
 	list := Source{Snapshot: s, contract: contract, port: port, name: p.Name}
-	if p.Workers && contract == pool.Message {
+	if info.NICs > 0 {
+		list.network = p.Network
+	}
+	if p.Workers && contract == pool.Message && list.network == "" { // no worker can join one yet
 		var err error
 		if list.workers, err = worker.NewSource(s, worker.PerWorker); err != nil {
 			return nil, err

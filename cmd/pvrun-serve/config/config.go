@@ -45,6 +45,7 @@ type Options struct {
 	Args         []string          `yaml:"args"`
 	Env          map[string]string `yaml:"env"`
 	Memory       *Size             `yaml:"memory"`
+	Network      *string           `yaml:"network"`
 	Isolation    *string           `yaml:"isolation"`
 	Workers      *string           `yaml:"workers"`
 	Fresh        *bool             `yaml:"fresh"`

@@ -50,6 +50,7 @@ functions:
     contract: http
     port: 3000
     concurrency: 8
+    network: web
   other: {image: ./other, path: /v1/other, fresh: true}
 `, Line{Functions: []string{"third=third.snap"}, Options: Options{Timeout: &second, Memory: &size}})
 	want := Config{Listen: ":80", Drain: 5 * time.Second, Running: 3, Functions: []Function{
@@ -57,7 +58,7 @@ functions:
 			"hello", "/hello", "hello.example.com",
 			boot.Program{
 				Name: "hello", From: "hello.img", Args: []string{"x", "y z"}, Env: []string{"A=a", "B=c"}, Memory: 32 << 20, Within: 2 * time.Minute,
-				Contracts: []pool.Contract{pool.HTTP}, Port: 3000, Many: true,
+				Contracts: []pool.Contract{pool.HTTP}, Port: 3000, Many: true, Network: "web",
 			},
 			pool.Limits{Reuse: true, Timeout: 7 * time.Second, Min: 1, Max: 2, Idle: time.Hour, Concurrency: 8, Grace: 5 * time.Second},
 		},
@@ -105,6 +106,7 @@ func TestBadFiles(t *testing.T) {
 		"functions: {f: {image: x}, g: {image: x, path: /f}}":          "function g: /f is f's already",
 		"functions: {f: {image: x, host: a}, g: {image: x, host: A}}":  "function g: a is f's already",
 		"functions: {f: {image: x, contract: grpc}}":                   `contract "grpc": must be auto, message, http or lambda`,
+		"functions: {f: {image: x, network: 'tap:a'}}":                 `network "tap:a": must be none, user or a name`,
 		"functions: {f: {image: x, port: 70000}}":                      "port 70000: must be from 1 to 65535",
 		"functions: {f: {image: x, concurrency: 2}}":                   "concurrency 2: needs isolation instance",
 		"functions: {f: {image: x, concurrency: 0}}":                   "concurrency 0: must be from 1 to 32",

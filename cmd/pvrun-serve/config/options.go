@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/pvrun/pvrun/cmd/pvrun-serve/pool"
 	"github.com/pvrun/pvrun/cmd/pvrun-serve/worker"
 	"github.com/pvrun/pvrun/hv"
+	"github.com/pvrun/pvrun/internal/network"
 )
 
 // Isolations: which clone gets the next message.
@@ -57,6 +59,10 @@ func program(name, image string, o []Options) (boot.Program, error) {
 	if !known {
 		return p, fmt.Errorf("contract %q: must be auto, message, http or lambda", contract)
 	}
+	var err error
+	if p.Network, err = networkName(pick(o, "none", func(o *Options) *string { return o.Network })); err != nil {
+		return p, err
+	}
 	p.Contracts, p.Port = list, pick(o, boot.DefaultPort, func(o *Options) *int { return o.Port })
 	if p.Port < 1 || p.Port > 0xffff {
 		return p, fmt.Errorf("port %d: must be from 1 to 65535", p.Port)
@@ -81,6 +87,21 @@ func workers(o []Options, contracts []pool.Contract, most int) (bool, error) {
 		return false, fmt.Errorf("max %d: more than %d need workers, and contract message", most, maxHere)
 	}
 	return when == always || when == auto && most > worker.PerWorker, nil
+}
+
+// networkName is the name that a network has with pvrun-net: user is one that this server
+// alone is on.
+func networkName(s string) (string, error) {
+	switch s {
+	case "none":
+		return "", nil
+	case "user":
+		return fmt.Sprint("pvrun-serve-", os.Getpid()), nil
+	}
+	if _, err := network.ParseTarget("user:" + s); err != nil {
+		return "", fmt.Errorf("network %q: must be none, user or a name of letters, digits, - _ and ., 40 at the most", s)
+	}
+	return s, nil
 }
 
 func (c *Config) limits(o []Options) (l pool.Limits, err error) {
