@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"strings"
 	"unicode"
-	"unsafe"
 
 	"github.com/pvrun/pvrun/hv/nic"
 	"github.com/pvrun/pvrun/hypercall"
@@ -118,9 +117,6 @@ func (n *NIC) checkAddresses() error {
 	}
 	return nil
 }
-
-// nicRecord is the size of what start info has of a NIC, but for the texts.
-const nicRecord = int(unsafe.Sizeof(hypercall.NIC{}))
 
 // describeNICs tells of the NICs in the order of the configuration. In a machine that is
 // to be snapshotted there is room for what clones tell of theirs.

@@ -8,6 +8,9 @@ import (
 
 var _ = [1]struct{}{}[unsafe.Sizeof(hypercall.NetRings{})-netRingPages*pageSize]
 
+// nicRecord is the size of what start info has of a NIC, but for the texts.
+const nicRecord = int(unsafe.Sizeof(hypercall.NIC{}))
+
 // netRings sees the frames from f on as a NIC's rings. Safe because they are the
 // netRingPages in a row that reserve has taken for them, and rings have no pointers.
 func (m *memory) netRings(f frame) *hypercall.NetRings {
