@@ -203,7 +203,7 @@ func (c *counters) finish(vm *VM, exit Exit, err error) {
 		} else {
 			s.KVM = vm.cpu.hw.KernelStats()
 		}
-		s.Memory.GuestTouched, s.Memory.HostRSS = vm.boot.mem.touched(), hostRSS()
+		s.Memory.GuestTouched, s.Memory.HostRSS = vm.boot.mem.touched(), hostRSS()+vm.mem.inFileOnly()
 	}
 }
 
@@ -258,6 +258,16 @@ func (m *memory) touched() int64 {
 	return n << pageShift
 }
 
+// inFileOnly is how many bytes of a shared memory only the other process has touched: they
+// do not count as resident here.
+func (m *memory) inFileOnly() int64 {
+	var st unix.Stat_t
+	if m.inFile == 0 || unix.Fstat(m.file, &st) != nil {
+		return 0
+	}
+	return max(0, st.Blocks*512-residentShared())
+}
+
 // OwnMemory is how many bytes of the host's memory the machine has that no other has: the
 // pages that were written. No Run or Invoke is under way.
 func (vm *VM) OwnMemory() (bytes int64) {
@@ -269,6 +279,22 @@ func (vm *VM) OwnMemory() (bytes int64) {
 		bytes += int64(x.Pages) << pageShift
 	}
 	return bytes
+}
+
+// residentShared is what the process has of memory that it shares, in bytes
+// (proc_pid_status(5), RssShmem).
+func residentShared() (bytes int64) {
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		if text, ok := strings.CutPrefix(line, "RssShmem:"); ok {
+			kib, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(text), "kB")), 10, 64)
+			return kib << 10
+		}
+	}
+	return 0
 }
 
 // hostRSS is the process's resident memory, in bytes (proc_pid_statm(5)).

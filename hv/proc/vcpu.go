@@ -91,12 +91,13 @@ type counts struct {
 }
 
 // KernelStats are the engine's own counts: turns of the child's that ended, of these
-// calls and signals, page faults that were no affair of the machine above, and system
-// calls that the child was told to make.
+// calls and signals, page faults that were no affair of the machine above, system calls
+// that the child was told to make, and the child's CPU time, ns.
 func (v *VCPU) KernelStats() map[string][]uint64 {
 	n := &v.counts
 	return map[string][]uint64{
 		"exits": {n.turns}, "calls": {n.calls}, "signals": {n.faults}, "page_fills": {n.fills}, "child_calls": {n.commands},
+		"cpu_ns": {v.c.cpuTime()},
 	}
 }
 
