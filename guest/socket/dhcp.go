@@ -216,7 +216,7 @@ func (d *dhcpClient) await(m *dhcpMessage, late <-chan time.Time) (answer dhcpMe
 	b := make([]byte, 1500)
 	for {
 		n, e := d.sock.receiveDatagram(&fs.Message{Data: [][]byte{b}}, 0)
-		if e == fs.EAGAIN {
+		if e != 0 { // there is nothing yet, or never will be
 			select {
 			case <-d.news:
 			case <-late:

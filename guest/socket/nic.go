@@ -165,8 +165,9 @@ func (c *nic) WritePackets(pkts stack.PacketBufferList) (n int, err tcpip.Error)
 // isFrom is whether a frame has the interface's own address as its source. What was on
 // its way when the machine came to rest has the address of before.
 func (c *nic) isFrom(pkt *stack.PacketBuffer) bool {
-	eth := header.Ethernet(pkt.LinkHeader().Slice())
-	return len(eth) >= header.EthernetMinimumSize && eth.SourceAddress() == *c.mac.Load()
+	const source, end = 6, 12
+	b := pkt.LinkHeader().Slice()
+	return len(b) >= header.EthernetMinimumSize && string(b[source:end]) == string(*c.mac.Load())
 }
 
 // flush sends what waits, as far as there is room. The caller holds mu.
