@@ -49,10 +49,13 @@ func (n *network) forward(s hostStream, port uint16) {
 type conversation struct {
 	ep                 tcpip.Endpoint
 	writable, readable chan struct{}
+	failed             chan struct{} // both ways
 }
 
 func newConversation(ep tcpip.Endpoint, q *waiter.Queue) *conversation {
-	return &conversation{ep: ep, writable: watch(q, waiter.WritableEvents), readable: watch(q, waiter.ReadableEvents)}
+	return &conversation{
+		ep: ep, writable: watch(q, waiter.WritableEvents), readable: watch(q, waiter.ReadableEvents), failed: watch(q, 0),
+	}
 }
 
 func watch(q *waiter.Queue, events waiter.EventMask) chan struct{} {
@@ -120,9 +123,25 @@ func (c *conversation) feed(s hostStream) bool {
 			case <-s.Arrived():
 			case <-s.Over():
 				return false
+			case <-c.failed:
+				// The program has reset what it has ended before: nobody reads
+				// from it any more who would see that.
+				if c.over() {
+					s.Reset()
+					return false
+				}
 			}
 		}
 	}
+}
+
+// over is whether the connection has ended both ways.
+func (c *conversation) over() bool {
+	switch tcp.EndpointState(c.ep.State()) {
+	case tcp.StateError, tcp.StateClose:
+		return true
+	}
+	return false
 }
 
 func (c *conversation) write(s hostStream, b []byte) bool {

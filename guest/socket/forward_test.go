@@ -198,6 +198,7 @@ func TestForwardReset(t *testing.T) {
 		"while it sends":      func(a *fakeStream) { a.put(make([]byte, 30_000), false); a.Reset() },
 		"nobody reads":        func(a *fakeStream) { a.mu.Lock(); a.refused = true; a.mu.Unlock() },
 		"after half an end":   func(a *fakeStream) { a.put(nil, true); a.Reset() },
+		"long after one":      func(a *fakeStream) { a.put(nil, true); time.Sleep(50 * time.Millisecond); a.Reset() },
 		"without room to end": func(a *fakeStream) { a.mu.Lock(); a.most = 0; a.mu.Unlock(); a.Reset() },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -205,7 +206,9 @@ func TestForwardReset(t *testing.T) {
 			a.put([]byte("1"), false)
 			b.await(t, "a byte", func() bool { return len(b.out) == 1 })
 			reset(a)
-			b.put([]byte("what nobody gets"), false)
+			if name != "long after one" { // where nobody sends, the reset is heard all the same
+				b.put([]byte("what nobody gets"), false)
+			}
 			b.await(t, "the reset", func() bool { return b.resets > 0 })
 			a.await(t, "its own", func() bool { return a.resets > 0 })
 		})
@@ -219,12 +222,12 @@ func TestForwardNobody(t *testing.T) {
 	t.Cleanup(n.stack.Destroy)
 	a := newFakeStream()
 	go n.forward(a, 81)
-	a.await(t, "the reset", func() bool { return a.resets == 1 })
+	a.await(t, "the reset", func() bool { return a.resets > 0 })
 	host, moment := connectHost, atConnect
 	t.Cleanup(func() { connectHost, atConnect = host, moment })
 	atConnect, connectHost = func() {}, func(uint16) (hostStream, bool) { return nil, false }
 	n.serve(9001)
 	b := newFakeStream()
 	go n.forward(b, 9001)
-	b.await(t, "the reset", func() bool { return b.resets == 1 })
+	b.await(t, "the reset", func() bool { return b.resets > 0 })
 }

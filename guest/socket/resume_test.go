@@ -17,16 +17,16 @@ import (
 // asBefore has the other machine on the wire, which goes on with the one under test, be in
 // its place again.
 func asBefore(n *network) {
-	n.adapters = func() []adapter {
+	willHave(n, func() []adapter {
 		return []adapter{{mac: "\x02\x00\x00\x00\x00\x02", mtu: 1500, segments: true, addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")}}}
-	}
+	})
 }
 
-// countLives has the test say how often the machine has gone on as another one.
-func countLives(t *testing.T) (next func()) {
-	var life atomic.Uint64
-	oldLives, oldPublish, oldNames := lives, publish, renewNames
-	t.Cleanup(func() { lives, publish, renewNames = oldLives, oldPublish, oldNames })
+// life is how often the machine of the tests has gone on as another one. Goroutines of
+// networks look at it for ever, so what they look with is set once.
+var life atomic.Uint64
+
+func init() {
 	lives, renewNames = life.Load, func() {}
 	publish = func(index *uint32, v uint32, of uint64) bool {
 		same := life.Load() == of
@@ -35,7 +35,23 @@ func countLives(t *testing.T) (next func()) {
 		}
 		return same
 	}
-	return func() { life.Add(1) }
+}
+
+// next has the machine go on as another one.
+func next() { life.Add(1) }
+
+// willHave says what a machine has in its next lives.
+func willHave(n *network, adapters func() []adapter) {
+	n.resuming.Lock()
+	defer n.resuming.Unlock()
+	n.adapters = adapters
+}
+
+// client is the DHCP client of the first interface.
+func client(n *network) *dhcpClient {
+	n.resuming.Lock()
+	defer n.resuming.Unlock()
+	return n.nics[0].dhcp
 }
 
 // frameFrom is an Ethernet frame on its way out.
@@ -48,7 +64,6 @@ func frameFrom(mac tcpip.LinkAddress) *stack.PacketBuffer {
 // TestRingOfAnotherLife: a goroutine that was about to send or to take when the machine
 // came to rest does neither with the next life's rings.
 func TestRingOfAnotherLife(t *testing.T) {
-	next := countLives(t)
 	r := new(hypercall.NetRings)
 	d := newRingDevice(r, func() {})
 	pkt := frameFrom("\x02\x00\x00\x00\x00\x01")
@@ -87,7 +102,6 @@ func TestRingOfAnotherLife(t *testing.T) {
 // TestResume: in another life an interface has another place in the network, and what went
 // over it before has come to its end.
 func TestResume(t *testing.T) {
-	next := countLives(t)
 	w, a, b := newWire(t, false, 0)
 	asBefore(b)
 	n := a.nics[0]
@@ -108,9 +122,9 @@ func TestResume(t *testing.T) {
 	u.ready(fs.EPOLLIN)
 	in, other := connected(t, a)
 
-	a.adapters = func() []adapter {
+	willHave(a, func() []adapter {
 		return []adapter{{mac: "\x02\x00\x00\x00\x00\x07", mtu: 1400, addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.7/24")}}}
-	}
+	})
 	next()
 	poke(w.ends[0].news)
 	c.until("the connection's end", func() bool { return c.Ready()&fs.EPOLLHUP != 0 })
@@ -159,7 +173,6 @@ func reach(p *peer, addr string) []byte {
 
 // TestResumeDHCP: a new life asks anew, and the client of before changes nothing any more.
 func TestResumeDHCP(t *testing.T) {
-	next := countLives(t)
 	before := setResolver
 	setResolver = func(string) {}
 	defer func() { setResolver = before }()
@@ -167,17 +180,17 @@ func TestResumeDHCP(t *testing.T) {
 	asBefore(b)
 	kinds := make(chan byte, 100)
 	serveDHCP(t, b, 60, kinds)
-	a.adapters = func() []adapter { return []adapter{{mac: "\x02\x00\x00\x00\x00\x01", mtu: 1500, dhcp: true}} }
+	willHave(a, func() []adapter { return []adapter{{mac: "\x02\x00\x00\x00\x00\x01", mtu: 1500, dhcp: true}} })
 	for range 3 {
+		old := client(a)
 		next()
 		poke(w.ends[1].news)
 		b.current()
-		old := a.nics[0].dhcp
 		open4(t, a, inetDgram) // which waits
 		if k, l := <-kinds, <-kinds; k != dhcpDiscover || l != dhcpRequest {
 			t.Errorf("the client sent %d, then %d", k, l)
 		}
-		if a.nics[0].dhcp == old {
+		if client(a) == old {
 			t.Error("the client is that of before")
 		}
 		if old != nil {

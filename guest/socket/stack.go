@@ -70,7 +70,8 @@ type adapter struct {
 
 // newNetwork makes a stack. One goroutine waits for the frames of all adapters.
 func newNetwork(adapters []adapter, w netWaiter) *network {
-	n := &network{adapters: func() []adapter { return nil }}
+	n := &network{adapters: func() []adapter { return adapters }}
+	n.life.Store(lives())
 	n.settled.Store(noLife)
 	n.stack = stack.New(stack.Options{
 		NetworkProtocols: []stack.NetworkProtocolFactory{
