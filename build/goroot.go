@@ -164,7 +164,7 @@ func (g *goroot) key(sources []source, modules []module) string {
 	for _, s := range sources {
 		fmt.Fprintf(h, "%s %q\n", s.name, s.text)
 	}
-	fmt.Fprintf(h, "%q %q %q\n", ownCopies, leftOut, netFile)
+	fmt.Fprintf(h, "%q %q %q\n", ownCopies, leftOut, netSocketFile)
 	return fmt.Sprintf("%x", h.Sum(nil)[:8])
 }
 
@@ -200,7 +200,7 @@ func (g *goroot) create(ctx context.Context, home string, sources []source, modu
 // guest/socket, and a program that imports package net is not built.
 func (g *goroot) writeGuest(tree string, sources []source, modules []module) error {
 	if hasSockets(sources) {
-		if err := os.WriteFile(filepath.Join(tree, "src", "net", "zpvrun.go"), netFile, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(tree, "src", "net", "zpvrunsocket.go"), netSocketFile, 0o644); err != nil {
 			return err
 		}
 	}

@@ -109,10 +109,14 @@ var sysrandFile []byte
 //go:embed patches/net.go.txt
 var netFile []byte
 
+//go:embed patches/netsocket.go.txt
+var netSocketFile []byte
+
 // additions are the files that the derived tree has beside the installed ones.
 var additions = map[string][]byte{
 	"runtime/zpvrun.go": runtimeFile,
 	"syscall/zpvrun.go": syscallFile,
+	"net/zpvrun.go":     netFile,
 
 	"crypto/internal/sysrand/zpvrun.go": sysrandFile,
 }

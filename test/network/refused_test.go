@@ -79,7 +79,7 @@ func TestPermission(t *testing.T) {
 	as := func(mode string, flags ...string) *exec.Cmd {
 		script := `mount -t tmpfs none /dev/net && mknod -m ` + mode + ` /dev/net/tun c 10 200 &&
 			mount -t tmpfs none "$1" && cp "$2" "$3" "$1" && cd "$1" && chmod -R a+rX . && shift 3 &&
-			exec setpriv --reuid 65534 --regid 65534 --clear-groups ./pvrun run "$@" ./httpd.img`
+			exec setpriv --reuid 65534 --regid 65534 --clear-groups ./pvrun run --engine kvm "$@" ./httpd.img`
 		where := t.TempDir()
 		return within(ns, append([]string{"unshare", "-m", "sh", "-c", script, "sh", where, pvrun, img}, flags...)...)
 	}

@@ -10,6 +10,9 @@ func atExit(f func())
 // Linked keeps the runtime's side of the seam reachable.
 var Linked = []any{pollOpen, pollReset, pollWait, sleepNS, atExit}
 
+// Lives are those of a machine, which a process has none of.
+func Lives() uint64 { return 0 }
+
 // Sockets are Linux's, so there is nothing to be found here.
 var Sockets func()
 
