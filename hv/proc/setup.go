@@ -18,6 +18,7 @@ const (
 	setupStack  = ctlSetup + 0x40
 	setupMask   = ctlSetup + 0x60
 	setupLimit  = ctlSetup + 0x80
+	setupSpace  = ctlSetup + 0x90
 	setupFilter = ctlSetup + 0x100 // struct sock_fprog, and behind it the program
 )
 
@@ -63,6 +64,8 @@ func (c *child) setupCommands(memory uint64) (list []command) {
 	for _, r := range []uint64{unix.RLIMIT_CORE, unix.RLIMIT_NPROC, unix.RLIMIT_NOFILE, unix.RLIMIT_FSIZE, unix.RLIMIT_DATA, unix.RLIMIT_MEMLOCK} {
 		call(unix.SYS_PRLIMIT64, 0, r, limit, 0)
 	}
+	space := uint64(mostMapped(int(memory/pageSize)))*pageSize + stubEnd - stubAt
+	call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_AS, c.ctl.setup(setupSpace, bytesOf(&[2]uint64{space, space})), 0)
 	call(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	call(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 	call(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, c.filterProgram(memory))

@@ -20,6 +20,9 @@ type tlb struct {
 	void []pages             // to be unmapped before the guest goes on
 	news []command           // what is to be mapped then
 	maps int                 // mappings that the child has made since it had none, at the most
+
+	pages int // that are noted in at and more
+	most  int // of them, before all are taken away
 }
 
 // pages are n pages in a row, from page number first on.
@@ -34,8 +37,13 @@ const maxMaps = 30_000
 const mostPages = 1 << 19
 
 func newTLB(frames int) *tlb {
-	return &tlb{at: make([]uint64, frames), age: 1, more: map[uint32][]uint64{}}
+	return &tlb{at: make([]uint64, frames), age: 1, more: map[uint32][]uint64{}, most: mostMapped(frames)}
 }
+
+// mostMapped is how many pages the child may have mapped of a number of frames, a few
+// times each. The kernel holds it to that (RLIMIT_AS): each costs page tables, and time of
+// the host's when it takes a frame away.
+func mostMapped(frames int) int { return 4*frames + 1<<14 }
 
 // pageBits are those of a page number; what is above them in an entry is its age.
 const pageBits = 47 - 12
@@ -48,6 +56,8 @@ func (t *tlb) knows(f uint32, p uint64) bool {
 // fill has the child map a run of pages, from frame f on. With populate it has the
 // kernel make their page-table entries, too.
 func (t *tlb) fill(f uint32, run pages, prot uint64, populate bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.add(f, run.first, run.n)
 	flags := uint64(mapFlags)
 	if populate {
@@ -56,16 +66,17 @@ func (t *tlb) fill(f uint32, run pages, prot uint64, populate bool) {
 	t.news = append(t.news, mapCommand(f, run.first, run.n, prot, flags))
 }
 
-// add notes that n frames from f on are mapped at page number p on.
+// add notes that n frames from f on are mapped at page number p on. It is called with mu
+// held.
 func (t *tlb) add(f uint32, p, n uint64) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.maps += 2
 	for i := range n {
 		switch at, v := &t.at[uint64(f)+i], t.age<<pageBits|p+i; {
 		case *at>>pageBits != t.age:
 			*at = v
+			t.pages++
 		case *at != v:
+			t.pages++
 			k := f + uint32(i)
 			t.more[k] = append(t.more[k], p+i)
 		}
@@ -80,6 +91,7 @@ func (t *tlb) invalidate(f uint32, n int) {
 		if t.at[k]>>pageBits != t.age {
 			continue
 		}
+		t.news = t.news[:0] // it may be among them; the others are touched again
 		t.unmap(t.at[k] & (1<<pageBits - 1))
 		t.at[k] = 0
 		if len(t.more) == 0 {
@@ -93,6 +105,7 @@ func (t *tlb) invalidate(f uint32, n int) {
 }
 
 func (t *tlb) unmap(p uint64) {
+	t.pages--
 	if n := len(t.void); n > 0 && t.void[n-1].first+t.void[n-1].n == p {
 		t.void[n-1].n++
 		return
@@ -116,7 +129,8 @@ func (t *tlb) flushAll() {
 		t.age = 1
 	}
 	clear(t.more)
-	t.maps, t.void = 0, append(t.void[:0], pages{0, guestEnd / pageSize})
+	t.maps, t.pages, t.void = 0, 0, append(t.void[:0], pages{0, guestEnd / pageSize})
+	t.news = t.news[:0] // they are touched again
 }
 
 // commands are what the child has to do before its guest goes on. Room for one more is
@@ -124,9 +138,8 @@ func (t *tlb) flushAll() {
 func (t *tlb) commands(list []command) []command {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.maps > maxMaps || len(t.void) > maxCommands/2 {
+	if t.maps > maxMaps || t.pages > t.most || len(t.void) > maxCommands/2 {
 		t.flushAll()
-		t.news = t.news[:0] // it is touched again
 	}
 	for _, v := range t.void {
 		for v.n > mostPages && v.n != guestEnd/pageSize {
@@ -135,9 +148,8 @@ func (t *tlb) commands(list []command) []command {
 		}
 		list = append(list, unmapCommand(v))
 	}
-	t.maps += len(t.void)
-	if len(t.void) == 1 && t.void[0].n == guestEnd/pageSize {
-		t.maps = 0
+	if len(t.void) != 1 || t.void[0].n != guestEnd/pageSize { // that leaves none but the news
+		t.maps += len(t.void)
 	}
 	list = append(list, t.news...)
 	t.void, t.news = t.void[:0], t.news[:0]
