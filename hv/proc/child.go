@@ -16,7 +16,7 @@ type child struct {
 	pid int
 	ctl control
 
-	mu   sync.Mutex         // so that nobody else's process gets a signal
+	mu   sync.Mutex         // so that nobody else's process is meant
 	dead bool               // it has been waited for
 	end  syscall.WaitStatus // if it is dead
 }
@@ -137,12 +137,23 @@ func (c *child) signal(sig syscall.Signal) {
 	}
 }
 
+// allow says which processors the process may use.
+func (c *child) allow(set *unix.CPUSet) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.dead {
+		_ = unix.SchedSetaffinity(c.pid, set)
+	}
+}
+
 // cpuTime is what the process has used, user and system, in ns: its clock's number is made
 // of its own (clock_getcpuclockid(3)). 0 when it is over.
 func (c *child) cpuTime() uint64 {
 	const perProcess = 2 // CPUCLOCK_SCHED
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	var ts unix.Timespec
-	if unix.ClockGettime(int32(^c.pid)<<3|perProcess, &ts) != nil {
+	if c.dead || unix.ClockGettime(int32(^c.pid)<<3|perProcess, &ts) != nil {
 		return 0
 	}
 	return uint64(ts.Nano())

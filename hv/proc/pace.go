@@ -100,21 +100,23 @@ func (p *pace) look(ctl control) bool {
 }
 
 // pin puts the calling thread and the child on the processor that it runs on, or lets
-// them go where they could before. Without leave to do so they stay where they are.
+// them go where they could before. Without leave to do so they stay where they are, and
+// where it cannot be told where they could be.
 func (p *pace) pin(c *child, on bool) {
 	p.pinned = on
-	if !on {
-		_ = unix.SchedSetaffinity(0, &p.old)
-		_ = unix.SchedSetaffinity(c.pid, &p.old)
-		return
-	}
 	var one unix.CPUSet
-	if unix.SchedGetaffinity(0, &p.old) != nil {
+	switch {
+	case !on && p.old.Count() == 0:
+	case !on:
+		_ = unix.SchedSetaffinity(0, &p.old)
+		c.allow(&p.old)
+	case unix.SchedGetaffinity(0, &p.old) != nil: // there are more than CPUSet has
 		p.old = unix.CPUSet{}
+	default:
+		one.Set(currentCPU())
+		_ = unix.SchedSetaffinity(0, &one)
+		c.allow(&one)
 	}
-	one.Set(currentCPU())
-	_ = unix.SchedSetaffinity(0, &one)
-	_ = unix.SchedSetaffinity(c.pid, &one)
 }
 
 // leave is for a thread that will do something else.
