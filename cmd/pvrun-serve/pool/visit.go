@@ -20,14 +20,16 @@ type Work func(ctx context.Context, to http.RoundTripper) (failed bool, err erro
 // over, and when the machine has ended.
 func (f *Function) Visit(ctx context.Context, id string, work Work) (r Result) {
 	begin := time.Now()
+	defer func() { // where work panics, too
+		r.Ran = max(0, time.Since(begin)-r.Waited)
+		f.leave(&r)
+	}()
 	timeout, err := f.enter()
-	if err == nil {
-		f.visit(ctx, id, timeout, work, &r)
-	} else {
+	if err != nil {
 		r.Err = err
+		return r
 	}
-	r.Ran = max(0, time.Since(begin)-r.Waited)
-	f.leave(&r)
+	f.visit(ctx, id, timeout, work, &r)
 	return r
 }
 

@@ -247,3 +247,21 @@ func TestSessionsTakeTurns(t *testing.T) {
 		other.Close()
 	})
 }
+
+// TestPanic: a request whose work panics is over all the same.
+func TestPanic(t *testing.T) {
+	f, _ := newFakeHTTP(t, Limits{Max: 1}, NewTurns(1))
+	func() {
+		defer func() { recover() }()
+		f.Visit(t.Context(), "id", func(context.Context, http.RoundTripper) (bool, error) { panic("of work's") })
+	}()
+	f.mu.Lock()
+	present := f.present
+	f.mu.Unlock()
+	if present != 0 {
+		t.Errorf("%d requests are there yet", present)
+	}
+	if r := visit(f, "/"); r.Err != nil {
+		t.Error(r.Err)
+	}
+}
