@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,7 +9,6 @@ import (
 	"net/url"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/pvrun/pvrun/cmd/pvrun-serve/pool"
 )
@@ -21,8 +19,12 @@ const headerPrefix = "X-Forwarded-Prefix"
 // forward has a program that serves HTTP answer a request, as it is. Both bodies go
 // through as they come.
 func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, f *Function, id, prefix string) {
-	if r.Method == http.MethodConnect {
+	switch {
+	case r.Method == http.MethodConnect:
 		http.Error(w, "a function is no proxy", http.StatusMethodNotAllowed)
+		return
+	case r.URL.Opaque != "": // as in http:path, which programs may take for anything
+		http.Error(w, "the request's target has no path", http.StatusBadRequest)
 		return
 	}
 	x := &exchange{writer: writer{ResponseWriter: w, control: http.NewResponseController(w)}, id: id, prefix: prefix}
@@ -34,9 +36,12 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, f *Function, i
 	g.record(f, id, &res)
 	switch {
 	case res.Err == nil:
+		x.writer.allow() // for the end of the answer
 	case x.writer.begun:
 		panic(http.ErrAbortHandler) // the client is to see that there was to be more
 	default:
+		w.Header().Set(HeaderInvocation, id)
+		x.body.mark(w.Header())
 		answer(w, &res, f, pool.HTTP)
 	}
 }
@@ -45,6 +50,7 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, f *Function, i
 type exchange struct {
 	writer writer
 	body   *body
+	socket io.Closer // the program's connection, when it is another protocol's
 	id     string
 	prefix string
 	err    error // of the proxy's
@@ -63,8 +69,14 @@ func (x *exchange) run(r *http.Request, to http.RoundTripper) (failed bool, err 
 	}()
 	if r.Body != nil && r.Body != http.NoBody {
 		x.body = &body{ReadCloser: r.Body, control: x.writer.control}
-		r.Body = x.body
+		x.writer.body, r.Body = x.body, x.body
+		defer x.body.stop()
 	}
+	defer func() {
+		if x.socket != nil {
+			x.socket.Close() // where it has not become the client's too
+		}
+	}()
 	proxy := httputil.ReverseProxy{
 		Rewrite: x.rewrite, ModifyResponse: x.modify, Transport: to, FlushInterval: -1, BufferPool: buffers{},
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { x.err = x.reason(err) },
@@ -112,6 +124,9 @@ func strip(u *url.URL, prefix string) {
 	if !ok {
 		raw = "" // it was written another way
 	}
+	if raw != "" && raw[0] != '/' { // the slash behind the prefix was
+		raw = ""
+	}
 	u.RawPath = root(raw)
 }
 
@@ -120,75 +135,6 @@ func root(path string) string {
 		return "/"
 	}
 	return path
-}
-
-// errs keeps the first error.
-type errs struct {
-	mu  sync.Mutex
-	err error
-}
-
-func (e *errs) note(err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.err == nil {
-		e.err = err
-	}
-}
-
-func (e *errs) failure() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.err
-}
-
-// writer is a client's answer. A client that takes nothing for bodyTime has left.
-type writer struct {
-	http.ResponseWriter
-	control *http.ResponseController
-	begun   bool
-	status  int
-	errs
-}
-
-func (w *writer) WriteHeader(status int) {
-	if status >= 200 || status == http.StatusSwitchingProtocols {
-		w.begun, w.status = true, status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *writer) Write(b []byte) (int, error) {
-	w.begun = true
-	_ = w.control.SetWriteDeadline(time.Now().Add(bodyTime))
-	n, err := w.ResponseWriter.Write(b)
-	if err != nil {
-		w.note(err)
-	}
-	return n, err
-}
-
-// Unwrap has http.ResponseController flush and hijack.
-func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// body is what a client sends. One that sends nothing for bodyTime has left.
-type body struct {
-	io.ReadCloser
-	control *http.ResponseController
-	errs
-}
-
-func (b *body) Read(p []byte) (int, error) {
-	_ = b.control.SetReadDeadline(time.Now().Add(bodyTime))
-	n, err := b.ReadCloser.Read(p)
-	if err != nil {
-		// From here on it is net/http that looks whether the client leaves.
-		_ = b.control.SetReadDeadline(time.Time{})
-		if err != io.EOF && !errors.Is(err, http.ErrBodyReadAfterClose) {
-			b.note(err)
-		}
-	}
-	return n, err
 }
 
 // answerBody is what a program sends.
@@ -206,9 +152,17 @@ func (b answerBody) Read(p []byte) (int, error) {
 }
 
 func (x *exchange) modify(a *http.Response) error {
-	if a.StatusCode != http.StatusSwitchingProtocols { // there the body is the connection
+	switch {
+	case a.StatusCode == http.StatusSwitchingProtocols: // the body is the connection
+		x.socket = a.Body
+	case a.StatusCode < 200: // net/http takes any three characters that are a number
+		return fmt.Errorf("malformed HTTP status %03d", a.StatusCode)
+	default:
 		a.Body = answerBody{a.Body, &x.answer}
 	}
+	// What the program says of the id goes, and what came before may have taken ours.
+	x.writer.Header().Del(HeaderInvocation)
+	a.Header.Set(HeaderInvocation, x.id)
 	return nil
 }
 

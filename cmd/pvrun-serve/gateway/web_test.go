@@ -85,6 +85,7 @@ func TestStrip(t *testing.T) {
 		{"/a%20b/c%2Fd", "/a b", "/c%2Fd"},
 		{"/%66/c%2Fd", "/f", "/c/d"},
 		{"/f/%C3%A4", "/f", "/%C3%A4"},
+		{"/f%2Fa", "/f", "/a"},
 	} {
 		u, err := url.Parse(test.path)
 		if err != nil {
