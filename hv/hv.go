@@ -243,11 +243,15 @@ func (vm *VM) newPVMemory() (*memory, error) {
 	return m, nil
 }
 
+// engineMemory is the memory as an engine wants it.
+func (vm *VM) engineMemory() engine.Memory {
+	return engine.Memory{Data: vm.mem.data, File: vm.mem.file, Shared: int(vm.mem.inFile) << pageShift}
+}
+
 // createHardware has the kernel make the machine and its vCPU.
 func (vm *VM) createHardware(system frame) (err error) {
 	if vm.machine == nil { // a snapshot's may be there
-		memory := engine.Memory{Data: vm.mem.data, File: vm.mem.file, Shared: int(vm.mem.inFile) << pageShift}
-		if vm.machine, err = vm.engine.New(memory); err != nil {
+		if vm.machine, err = vm.engine.New(vm.engineMemory()); err != nil {
 			return err
 		}
 	}

@@ -1,35 +1,53 @@
 package hv
 
 import (
+	"runtime"
 	"slices"
 	"time"
 
 	"github.com/pvrun/pvrun/hv/engine"
 	"github.com/pvrun/pvrun/hv/kvm"
+	"github.com/pvrun/pvrun/hv/proc"
 	"github.com/pvrun/pvrun/hypercall"
 	"golang.org/x/sys/unix"
 )
 
-// Costs are what guest code costs on this host's KVM, in ns.
+// Costs are what guest code costs on this host, in ns. Those that the process engine does
+// not have are 0.
 type Costs struct {
-	RingZeroNS   float64 `json:"ring0_instruction_ns"` // one instruction at CPL 0
-	UserNS       float64 `json:"cpl3_instruction_ns"`  // the same at CPL 3
-	KernelExitNS float64 `json:"kernel_exit_ns"`       // a doorbell, which the kernel answers
-	ExitNS       float64 `json:"exit_ns"`              // a hypercall, out and back
-	FaultNS      float64 `json:"page_fault_ns"`        // a page fault of guest code, to the host and back
-	PageNS       float64 `json:"first_touch_ns"`       // first write to a page
+	RingZeroNS   float64 `json:"ring0_instruction_ns,omitempty"` // one instruction at CPL 0
+	UserNS       float64 `json:"cpl3_instruction_ns"`            // the same at CPL 3
+	KernelExitNS float64 `json:"kernel_exit_ns,omitempty"`       // a doorbell, which the kernel answers
+	ExitNS       float64 `json:"exit_ns"`                        // a hypercall, out and back
+	FaultNS      float64 `json:"page_fault_ns"`                  // a page fault of guest code, to the host and back
+	PageNS       float64 `json:"first_touch_ns"`                 // first write to a page
 }
 
-// Measure runs a few instructions in a machine of its own and times them. It takes some
-// tens of milliseconds.
+// Measure runs a few instructions in a machine of its own, with KVM, and times them. It
+// takes some tens of milliseconds.
 func Measure() (Costs, error) {
-	m, err := newMeter()
+	return measure(kvm.Engine, func(m *meter) []func(*Costs) error {
+		return []func(*Costs) error{m.exits, m.doorbells, m.faults, m.pages, m.user, m.ringZero}
+	})
+}
+
+// MeasureProcess is Measure with the process engine.
+func MeasureProcess() (Costs, error) {
+	return measure(proc.Engine, func(m *meter) []func(*Costs) error {
+		return []func(*Costs) error{m.exits, m.faults, m.pages, m.user}
+	})
+}
+
+func measure(e engine.Engine, steps func(*meter) []func(*Costs) error) (Costs, error) {
+	runtime.LockOSThread() // which a vCPU wants
+	defer runtime.UnlockOSThread()
+	m, err := newMeter(e)
 	if err != nil {
 		return Costs{}, err
 	}
 	defer m.close()
 	var c Costs
-	for _, step := range []func(*Costs) error{m.exits, m.doorbells, m.faults, m.pages, m.user, m.ringZero} {
+	for _, step := range steps(m) {
 		if err := step(&c); err != nil {
 			return Costs{}, err
 		}
@@ -50,9 +68,9 @@ const (
 	meterBell                = 0xb0 // the hypercall that is a doorbell
 )
 
-func newMeter() (*meter, error) {
+func newMeter(e engine.Engine) (*meter, error) {
 	m := &meter{}
-	m.vm.engine = kvm.Engine
+	m.vm.engine, m.vm.cfg.Memory = e, 4<<20
 	if err := m.create(); err != nil {
 		m.close()
 		return nil, err
@@ -61,10 +79,10 @@ func newMeter() (*meter, error) {
 }
 
 func (m *meter) create() (err error) {
-	if m.vm.mem, err = newMemory(4 << 20); err != nil {
+	if m.vm.mem, err = m.vm.newPVMemory(); err != nil {
 		return err
 	}
-	if m.vm.machine, err = m.vm.engine.New(engine.Memory{Data: m.vm.mem.data}); err != nil {
+	if m.vm.machine, err = m.vm.engine.New(m.vm.engineMemory()); err != nil {
 		return err
 	}
 	if m.vm.tables, err = newPageTables(m.vm.mem); err != nil {
@@ -86,10 +104,16 @@ func (m *meter) create() (err error) {
 	if err != nil {
 		return err
 	}
-	copy(code[codeExit:], []byte{0xe6, 0xf0, 0xeb, 0xfc})                                                              // out 0xf0, al; jmp back
-	copy(code[codeCount:], []byte{0xff, 0xc9, 0x75, 0xfc, 0xe6, 0xf0})                                                 // dec ecx; jnz back; out
-	copy(code[codeTouch:], []byte{0xc6, 0x07, 1, 0x48, 0x81, 0xc7, 0, 0x10, 0, 0, 0xff, 0xc9, 0x75, 0xf2, 0xe6, 0xf0}) // mov byte [rdi], 1; add rdi, 4096; dec ecx; jnz; out
-	copy(code[codeBells:], []byte{0xb0, meterBell, 0xe6, 0xf0, 0xff, 0xc9, 0x75, 0xfa, 0xb0, 0, 0xe6, 0xf0})           // mov al, meterBell; out 0xf0, al; dec ecx; jnz; mov al, 0; out
+	if err := m.vm.loadHypercallPage(); err != nil {
+		return err
+	}
+	if err := m.vm.loadBootStack(); err != nil {
+		return err
+	}
+	copy(code[codeExit:], []byte{0xff, 0xd3, 0xeb, 0xfc})                                                              // call rbx; jmp back
+	copy(code[codeCount:], []byte{0xff, 0xc9, 0x75, 0xfc, 0xff, 0xd3})                                                 // dec ecx; jnz back; call rbx
+	copy(code[codeTouch:], []byte{0xc6, 0x07, 1, 0x48, 0x81, 0xc7, 0, 0x10, 0, 0, 0xff, 0xc9, 0x75, 0xf2, 0xff, 0xd3}) // mov byte [rdi], 1; add rdi, 4096; dec ecx; jnz; call rbx
+	copy(code[codeBells:], []byte{0xb0, meterBell, 0xff, 0xd3, 0xff, 0xc9, 0x75, 0xfa, 0xb0, 0, 0xff, 0xd3})           // mov al, meterBell; call rbx; dec ecx; jnz; mov al, 0; call rbx
 	m.cpu, err = m.vm.machine.NewVCPU(0, engine.Boot{
 		Root: m.vm.tables.root.gpa(), System: m.vm.mem.run(system, m.vm.engine.SystemPages()), HostTSC: rdtsc,
 	})
@@ -120,6 +144,7 @@ func (m *meter) close() {
 func (m *meter) enter(offset int, count uint64) (time.Duration, error) {
 	r := m.cpu.Regs()
 	r.RIP, r.RDI, r.RCX = uint64(meterCode)+uint64(offset), uint64(meterData), count
+	r.RBX, r.RSP = uint64(hypercall.HypercallGVA), uint64(hypercall.BootStackTop)
 	m.cpu.RegsChanged()
 	return m.run()
 }

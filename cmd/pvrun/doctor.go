@@ -33,7 +33,8 @@ type finding struct {
 type diagnosis struct {
 	OK      bool      `json:"ok"` // everything required is
 	Backend string    `json:"backend"`
-	Costs   *hv.Costs `json:"costs,omitempty"`
+	Costs   *hv.Costs `json:"costs,omitempty"`         // of a virtual machine
+	Process *hv.Costs `json:"process_costs,omitempty"` // of a process in its place
 	Checks  []finding `json:"checks"`
 }
 
@@ -68,9 +69,15 @@ func diagnose(ctx context.Context) diagnosis {
 	d.add(checkGo(ctx))
 	device, err := checkDevice()
 	d.add(device)
-	h := host{files: os.DirFS("/"), cpus: runtime.NumCPU(), backend: d.Backend, kvm: err}
+	machine, machineErr := checkMachine(&d)
+	process, processErr := checkProcess(&d)
+	if err == nil {
+		err = machineErr
+	}
+	h := host{files: os.DirFS("/"), cpus: runtime.NumCPU(), backend: d.Backend, kvm: err, process: processErr}
 	d.add(h.engine())
-	d.add(checkMachine(&d))
+	d.add(machine)
+	d.add(process)
 	d.add(h.processor())
 	d.add(h.options())
 	d.add(h.mitigations())
@@ -120,19 +127,36 @@ func checkGo(ctx context.Context) finding {
 
 // checkMachine makes a machine, which needs all that pvrun asks of KVM, and
 // measures it.
-func checkMachine(d *diagnosis) finding {
-	f := finding{Name: "virtual machine", OK: true, Required: true}
+func checkMachine(d *diagnosis) (finding, error) {
+	f := finding{Name: "virtual machine", OK: true}
 	c, err := hv.Measure()
 	if err != nil {
 		hint := "a Linux kernel with KVM is needed, see its log (dmesg)"
 		if errors.Is(err, os.ErrPermission) {
 			hint = "see /dev/kvm above"
 		}
-		return f.failed(err, hint)
+		return f.failed(err, hint), err
 	}
 	d.Costs = &c
 	f.Detail, f.Hint = costs(c)
-	return f
+	return f, nil
+}
+
+// checkProcess makes a machine of the process engine's, and measures it.
+func checkProcess(d *diagnosis) (finding, error) {
+	f := finding{Name: "process", OK: true}
+	c, err := hv.MeasureProcess()
+	if err != nil {
+		return f.failed(err, "only --engine proc needs it"), err
+	}
+	d.Process = &c
+	f.Detail = processCosts(c)
+	return f, nil
+}
+
+func processCosts(c hv.Costs) string {
+	return fmt.Sprintf("instruction %.1f ns, hypercall %.1f µs, page fault %.1f µs, first touch of a page %.1f µs",
+		c.UserNS, c.ExitNS/1e3, c.FaultNS/1e3, c.PageNS/1e3)
 }
 
 // costs tells what was measured, and what it means where that is much.

@@ -13,7 +13,8 @@ type host struct {
 	files   fs.FS  // the root of the host's file system
 	cpus    int    // that may be used
 	backend string // of KVM, or "unknown"
-	kvm     error  // why /dev/kvm cannot be used
+	kvm     error  // why KVM cannot be used
+	process error  // why processes cannot run guests
 }
 
 // text is a file's contents without blanks around them; "" where there is none.
@@ -25,12 +26,16 @@ func (h host) text(name string) string {
 // engine says what will run guests, and why that.
 func (h host) engine() finding {
 	f := finding{Name: "engine", Required: true}
-	if h.kvm != nil {
-		f.Detail = "no virtual machine, which needs /dev/kvm"
-		f.Hint = "see /dev/kvm above; until then pvrun run takes a process in place of one (--engine proc), and there are no snapshots"
+	switch f.OK = h.kvm == nil || h.process == nil; {
+	case !f.OK:
+		f.Detail = "none: neither a virtual machine nor a process can run guests here"
+		f.Hint = "see /dev/kvm above"
+		return f
+	case h.kvm != nil:
+		f.Detail = "proc, a process behind seccomp alone: there is no KVM"
+		f.Hint = "with /dev/kvm, see above, guests have virtual machines, and there are snapshots and functions"
 		return f
 	}
-	f.OK = true
 	f.Detail = "kvm, a virtual machine: /dev/kvm can be used; back end " + h.backend
 	if how := map[string]string{
 		"kvm_intel": "the processor's VT-x",
