@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"syscall"
 
@@ -76,39 +75,17 @@ func startChild(memory int) (*child, error) {
 	if c.ctl, err = mapControl(fd); err != nil {
 		return nil, err
 	}
-	parent(func() {
+	bear(func() {
 		if c.pid, err = fork(stub, memory, fd, namespaces); err != nil {
 			c.pid, err = fork(stub, memory, fd, 0) // namespaces are not everybody's
 		}
 	})
 	if err != nil {
+		bury()
 		return nil, errors.Join(unavailable(err), c.ctl.close())
 	}
 	return c, nil
 }
-
-// parent runs f on a thread that lives as long as this process: a child is killed when the
-// thread ends that has started it (PR_SET_PDEATHSIG), and Go's end with goroutines that
-// have locked them.
-func parent(f func()) {
-	done := make(chan struct{})
-	parents() <- func() {
-		defer close(done)
-		f()
-	}
-	<-done
-}
-
-var parents = sync.OnceValue(func() chan<- func() {
-	work := make(chan func())
-	go func() {
-		runtime.LockOSThread()
-		for f := range work {
-			f()
-		}
-	}()
-	return work
-})
 
 func fork(stub *os.File, memory, control int, flags uintptr) (pid int, err error) {
 	return syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", stub.Fd()), []string{"pvrun-guest"}, &syscall.ProcAttr{
@@ -185,7 +162,7 @@ func (c *child) cpuTime() uint64 {
 	return uint64(ts.Nano())
 }
 
-// close ends the process.
+// close ends the process. A second time it does nothing.
 func (c *child) close() error {
 	c.signal(syscall.SIGKILL)
 	c.mu.Lock()
@@ -194,6 +171,10 @@ func (c *child) close() error {
 		_, err := syscall.Wait4(c.pid, &c.end, 0, nil)
 		c.dead = err != syscall.EINTR
 	}
+	if c.ctl.b == nil {
+		return nil
+	}
+	bury()
 	err := c.ctl.close()
 	c.ctl = control{}
 	return err
