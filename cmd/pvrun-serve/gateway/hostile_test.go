@@ -103,7 +103,7 @@ func idle(t *testing.T, f *Function) {
 func TestNoStatus(t *testing.T) {
 	for _, status := range []string{"000", "099", "+12", "007"} {
 		t.Run(status, func(t *testing.T) {
-			url, _ := raw(t, pool.Limits{Max: 1}, says("HTTP/1.1 "+status+" No\r\nContent-Length: 0\r\n\r\n"))
+			url, _ := raw(t, pool.Limits{Max: 1, Queue: 4}, says("HTTP/1.1 "+status+" No\r\nContent-Length: 0\r\n\r\n"))
 			r, err := http.Get(url + "/f")
 			if err != nil {
 				t.Fatal(err)
@@ -123,7 +123,7 @@ func TestInvocationHeader(t *testing.T) {
 		"early hints": "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			url, _ := raw(t, pool.Limits{Max: 1}, says(answer))
+			url, _ := raw(t, pool.Limits{Max: 1, Queue: 4}, says(answer))
 			r, _ := ask(t, "GET", url+"/f", "", "")
 			if v := r.Header.Values(HeaderInvocation); len(v) != 1 || v[0] == "mine" {
 				t.Errorf("got %q", v)
@@ -135,7 +135,7 @@ func TestInvocationHeader(t *testing.T) {
 // An answer whose program is silent for longer than a client may be ends well.
 func TestSilentEnd(t *testing.T) {
 	shortly(t, 100*time.Millisecond)
-	url, _ := raw(t, pool.Limits{Max: 1}, func(r *bufio.Reader, c net.Conn) {
+	url, _ := raw(t, pool.Limits{Max: 1, Queue: 4}, func(r *bufio.Reader, c net.Conn) {
 		http.ReadRequest(r)
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
 		time.Sleep(3 * bodyTime)
@@ -171,7 +171,7 @@ func TestClientReadsNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			shortly(t, 200*time.Millisecond)
-			url, f := raw(t, pool.Limits{Max: 1, Timeout: time.Second}, program)
+			url, f := raw(t, pool.Limits{Max: 1, Queue: 4, Timeout: time.Second}, program)
 			c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
 			if err != nil {
 				t.Fatal(err)
@@ -189,7 +189,7 @@ func TestClientReadsNothing(t *testing.T) {
 // What is left of a body that nobody has read is no request.
 func TestRestOfBody(t *testing.T) {
 	shortly(t, 200*time.Millisecond)
-	url, f := raw(t, pool.Limits{Max: 1}, says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
+	url, f := raw(t, pool.Limits{Max: 1, Queue: 4}, says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
 	c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
 	if err != nil {
 		t.Fatal(err)
@@ -216,7 +216,7 @@ func TestRestOfBody(t *testing.T) {
 
 // A request target without a path is none for a program.
 func TestTarget(t *testing.T) {
-	url, _ := raw(t, pool.Limits{Max: 1}, func(r *bufio.Reader, c net.Conn) {
+	url, _ := raw(t, pool.Limits{Max: 1, Queue: 4}, func(r *bufio.Reader, c net.Conn) {
 		line, _ := r.ReadString('\n')
 		target := strings.Fields(line)[1]
 		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(target), target)
@@ -249,7 +249,7 @@ func TestTarget(t *testing.T) {
 // A program that changes the protocol unasked has its connection closed.
 func TestSwitchUnasked(t *testing.T) {
 	closed := make(chan struct{})
-	url, _ := raw(t, pool.Limits{Max: 1, Reuse: true}, func(r *bufio.Reader, c net.Conn) {
+	url, _ := raw(t, pool.Limits{Max: 1, Queue: 4, Reuse: true}, func(r *bufio.Reader, c net.Conn) {
 		http.ReadRequest(r)
 		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
 		io.Copy(io.Discard, r)
