@@ -2,6 +2,7 @@ package hv
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -148,10 +149,14 @@ func (s *conn) fail(why error) {
 }
 
 // leave takes a stream out of the account: what the guest says of it means nothing from
-// here on.
+// here on. A guest that takes no messages can have many come and go, so that none stays
+// among those that are due.
 func (s *conn) leave() {
 	delete(s.t.all, s.id)
-	s.listed = false
+	if s.listed {
+		s.listed = false
+		s.t.due = slices.DeleteFunc(s.t.due, func(other *conn) bool { return other == s })
+	}
 }
 
 // settle takes a stream out of the account when both sides have ended.

@@ -76,8 +76,8 @@ func fuzzStream(t *testing.T, program []byte) {
 func (g *streamGuest) checkStreams() {
 	g.t.Helper()
 	s := g.streams
-	if len(s.all) > hypercall.MaxStreams || len(s.backlog) > hypercall.MaxStreams {
-		g.t.Fatalf("%d streams, %d wait", len(s.all), len(s.backlog))
+	if len(s.all) > hypercall.MaxStreams || len(s.backlog) > hypercall.MaxStreams || len(s.due) > hypercall.MaxStreams {
+		g.t.Fatalf("%d streams, %d wait, %d are due", len(s.all), len(s.backlog), len(s.due))
 	}
 	if n := g.messages.prod - g.messages.taken; n > hypercall.MessageSlots {
 		g.t.Fatalf("%d messages are not taken", n)

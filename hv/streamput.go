@@ -28,9 +28,6 @@ func (m *messages) bring() (put bool) {
 	n := 0
 	for ; n < len(t.due) && m.free(); n++ {
 		s := t.due[n]
-		if !s.listed { // it is over
-			continue
-		}
 		s.listed = false
 		if s.wants() {
 			m.tell(s)
