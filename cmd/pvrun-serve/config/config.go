@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"regexp"
 	"runtime"
 	"slices"
@@ -164,6 +165,7 @@ func oneLine(err error) string {
 	text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "yaml: "), "unmarshal errors:")
 	var list []string
 	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(line, " in type ") // which is one of Go's
 		if line = strings.TrimSpace(line); line != "" {
 			list = append(list, line)
 		}
@@ -222,6 +224,8 @@ func (f *Function) check(own Options) error {
 		return fmt.Errorf("args, env, memory and port: %s is a snapshot, whose program has begun already", f.Program.From)
 	case !strings.HasPrefix(f.Path, "/") || strings.ContainsAny(f.Path, "?# \t\n"):
 		return fmt.Errorf("path %q: must begin with / and have no query", f.Path)
+	case path.Clean(f.Path) != f.Path: // clients ask for clean paths, and below no path /f/
+		return fmt.Errorf("path %q: must be written as %q", f.Path, path.Clean(f.Path))
 	case f.Path == "/" || f.Path == "/metrics" || f.Path == "/status.json":
 		return fmt.Errorf("path %s is pvrun's own", f.Path)
 	case strings.ContainsAny(f.Host, "/: \t\n"):

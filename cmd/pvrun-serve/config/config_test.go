@@ -100,6 +100,9 @@ func TestBadFiles(t *testing.T) {
 		"functions: {1f: {image: x}}":                                  "function 1f: a name has letters",
 		"functions: {metrics: {image: x}}":                             "path /metrics is pvrun's own",
 		"functions: {f: {image: x, path: f}}":                          "must begin with /",
+		"functions: {f: {image: x, path: /v1/f/}}":                     `path "/v1/f/": must be written as "/v1/f"`,
+		"functions: {f: {image: x, path: //f}}":                        `path "//f": must be written as "/f"`,
+		"functions: {f: {image: x, path: /v1/../f}}":                   `path "/v1/../f": must be written as "/f"`,
 		"functions: {f: {image: x, path: /}}":                          "path / is pvrun's own",
 		"functions: {f: {image: x, path: /status.json}}":               "is pvrun's own",
 		"functions: {f: {image: x, host: 'a:80'}}":                     "must be a name",
@@ -120,7 +123,7 @@ func TestBadFiles(t *testing.T) {
 		"functions: {f: {image: x, nonsense: 1, another: 2, args: word}}": "field nonsense not found",
 	} {
 		_, err := read(t, text, Line{})
-		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "config.") {
 			t.Errorf("%q: got %v, want %s", text, err, want)
 		}
 	}
