@@ -108,6 +108,7 @@ func headerValue(text string) string {
 }
 
 func refuseAWS(w http.ResponseWriter, status int, kind, text string) {
+	allow(w)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set(headerErrorType, kind)
 	w.WriteHeader(status)
@@ -139,6 +140,7 @@ func answerAWS(w http.ResponseWriter, res *pool.Result, f *Function, id string) 
 	}
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
+	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set(headerVersion, latest)
 	text := res.Response.Data
 	if res.Err != nil {
@@ -147,6 +149,7 @@ func answerAWS(w http.ResponseWriter, res *pool.Result, f *Function, id string) 
 	if res.Outcome != pool.OK {
 		h.Set(headerError, unhandled)
 	}
+	allow(w)
 	w.Write(text)
 }
 

@@ -66,6 +66,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			g.serveAWS(w, r, t.names[name])
 			return
 		}
+		allow(w)
 		g.pages.ServeHTTP(w, r)
 		return
 	}
@@ -120,6 +121,7 @@ func refuse(w http.ResponseWriter, err error) {
 	if status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "1")
 	}
+	allow(w)
 	http.Error(w, err.Error(), status)
 }
 
@@ -207,9 +209,14 @@ func answer(w http.ResponseWriter, res *pool.Result, f *Function, c pool.Contrac
 		text = append([]byte(f.words(res)), '\n')
 	}
 	h.Set("Content-Length", strconv.Itoa(len(text)))
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(bodyTime)) // of this answer only
+	allow(w)
 	w.WriteHeader(statuses[res.Outcome])
 	w.Write(text) // a client that has gone needs no answer
+}
+
+// allow gives the client time to read an answer that is whole: of this answer only.
+func allow(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(bodyTime))
 }
 
 // contentType is of a response: what Lambda's programs answer is JSON.

@@ -3,16 +3,19 @@ package gateway
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pvrun/pvrun/cmd/pvrun-serve/logs"
 	"github.com/pvrun/pvrun/cmd/pvrun-serve/pool"
+	"github.com/pvrun/pvrun/hypercall"
 )
 
 // rawSource makes machines whose program is a function that has a connection.
@@ -262,5 +265,34 @@ func TestSwitchUnasked(t *testing.T) {
 	case <-closed:
 	case <-time.After(10 * time.Second):
 		t.Error("the connection is open")
+	}
+}
+
+// A client that reads nothing of a response has left.
+func TestResponseNotRead(t *testing.T) {
+	shortly(t, 200*time.Millisecond)
+	at := strings.TrimPrefix(contracted(t), "http://")
+	for _, path := range []string{"/m", "/2015-03-31/functions/m/invocations"} {
+		t.Run(path, func(t *testing.T) {
+			c, err := net.Dial("tcp", at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(20 * time.Second))
+			c.(*net.TCPConn).SetReadBuffer(128 << 10)
+			fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", path, hypercall.MaxMessage)
+			if _, err := c.Write(make([]byte, hypercall.MaxMessage)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * bodyTime)
+			a, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, err := io.Copy(io.Discard, a.Body); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("%d bytes were kept, %v", n, err)
+			}
+		})
 	}
 }
