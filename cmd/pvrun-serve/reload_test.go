@@ -86,6 +86,44 @@ func TestImageChanges(t *testing.T) {
 	s.nothingLeft()
 }
 
+// A package whose source changes is built anew; one that does not compile changes nothing.
+func TestSourceChanges(t *testing.T) {
+	dir := t.TempDir()
+	module, err := filepath.Abs("../../function")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file(t, filepath.Join(dir, "go.mod"), []byte("module f\n\ngo 1.26.0\n\nrequire github.com/pvrun/pvrun/function v0.0.0\n\nreplace github.com/pvrun/pvrun/function => "+module+"\n"))
+	write := func(answer string) {
+		file(t, filepath.Join(dir, "main.go"), []byte(`package main
+
+import (
+	"context"
+
+	"github.com/pvrun/pvrun/function"
+)
+
+func main() {
+	function.Handle(func(context.Context, []byte) ([]byte, error) { return []byte(`+answer+`), nil })
+}
+`))
+	}
+	write(`"one"`)
+	s := start(t, "--timeout", "5m", "f="+dir)
+	s.ready("f")
+	answers := func(want string) func() bool {
+		return func() bool { _, text := s.post("f", "x"); return text == want }
+	}
+	s.await("the first answers", answers("one"))
+	write(`"two" +`)
+	s.await("the bad one is told of", func() bool { return s.status("f").Trouble != "" })
+	if !answers("one")() {
+		t.Error("after a bad one the first does not answer")
+	}
+	write(`"two"`)
+	s.await("the new one answers", answers("two"))
+}
+
 // SIGHUP reads the file anew: functions come, go and change.
 func TestReload(t *testing.T) {
 	image := hostile(t)

@@ -117,3 +117,41 @@ func TestStamp(t *testing.T) {
 		t.Errorf("got %v", seen)
 	}
 }
+
+// TestStampSources changes what a package is built of, and what it is not.
+func TestStampSources(t *testing.T) {
+	root := t.TempDir()
+	write := func(name, text string) {
+		name = filepath.Join(root, name)
+		if os.MkdirAll(filepath.Dir(name), 0o755) != nil || os.WriteFile(name, []byte(text), 0o644) != nil {
+			t.Fatal("write")
+		}
+	}
+	p := Program{From: filepath.Join(root, "cmd/f")}
+	write("cmd/f/main.go", "package main")
+	if p.Stamp() != (Stamp{}) {
+		t.Error("without a module there is a stamp")
+	}
+	write("go.mod", "module m")
+	last := p.Stamp()
+	for _, name := range []string{"cmd/f/main.go", "lib/a.go", "lib/a.s", "go.sum"} {
+		write(name, "other text")
+		if now := p.Stamp(); now == last || now == (Stamp{}) {
+			t.Errorf("%s: got %v after %v", name, now, last)
+		} else {
+			last = now
+		}
+	}
+	if file := (Program{From: filepath.Join(p.From, "main.go")}); file.Stamp() != last {
+		t.Error("a file of Go's has a stamp of its own")
+	}
+	for _, name := range []string{"lib/a_test.go", "data.txt", ".git/a.go", "lib/testdata/a.go"} {
+		write(name, "no source")
+		if p.Stamp() != last {
+			t.Errorf("%s: another stamp", name)
+		}
+	}
+	if err := os.Remove(filepath.Join(root, "lib/a.s")); err != nil || p.Stamp() == last {
+		t.Errorf("a file has gone: %v, the same stamp", err)
+	}
+}
