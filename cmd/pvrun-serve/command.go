@@ -34,8 +34,8 @@ wait, 502 the program ended or failed, 503 it is not ready, 504 time-out. / is a
 on how they are, /metrics is for Prometheus.
 
 Flags hold for all functions that do not say otherwise in the file; docs/functions.md
-describes it. SIGHUP reads it anew and boots all functions anew; an image or package that changes
-is booted by itself. SIGTERM and SIGINT end it when all has been answered.
+describes it. SIGHUP reads it anew and boots all functions anew; an image or package
+that changes is booted by itself. SIGTERM and SIGINT end it when all has been answered.
 
 Exit codes: 0 after a signal; 125 an error of pvrun or of the host; 127 no such image,
 snapshot or package.`
