@@ -16,7 +16,7 @@ STATIC     := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RACE       := $(shell command -v cc >/dev/null 2>&1 && echo -race)
 KVMREPORT  := $(CURDIR)/out/kvm-report.txt
 
-.PHONY: help build images run test test-proc e2e network test-svm durability fuzz bench conformance sample sample-trap trade-off fmt vet lint golden check ci clean
+.PHONY: help build images run test test-proc e2e network test-svm durability fuzz bench conformance sample sample-trap sample-proc trade-off fmt vet lint golden check ci clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,6 +95,9 @@ sample: ## some packages of the standard library, their own tests in the machine
 
 sample-trap: ## the same packages in trap mode
 	@$(MAKE) --no-print-directory sample CONFLAGS='-vm="--mode trap -m 4g" $(CONFLAGS)'
+
+sample-proc: ## the same packages, by the process engine
+	@$(MAKE) --no-print-directory sample CONFLAGS='-vm="--engine proc" $(CONFLAGS)'
 
 fmt: ## gofmt all sources
 	gofmt -w $$(git ls-files "*.go")
