@@ -11,16 +11,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pvrun/pvrun/build"
 	"github.com/pvrun/pvrun/hypercall"
 	"github.com/pvrun/pvrun/internal/need"
 )
 
 // callerImage is test/function/caller.
-var callerImage = sync.OnceValues(func() (string, error) {
-	r, err := build.Build(context.Background(), build.Config{Package: []string{"../test/function/caller"}})
-	return r.Image, err
-})
+var callerImage = sync.OnceValues(func() (string, error) { return builtOnce("../test/function/caller") })
 
 // firstMAC is the MAC of the machine that is booted; its address is 10.9.0.99.
 var firstMAC = [6]byte{2, 0, 0, 0, 0, 99}

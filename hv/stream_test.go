@@ -11,16 +11,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pvrun/pvrun/build"
 	"github.com/pvrun/pvrun/hypercall"
 	"github.com/pvrun/pvrun/internal/need"
 )
 
 // webImage is an unmodified web server.
-var webImage = sync.OnceValues(func() (string, error) {
-	r, err := build.Build(context.Background(), build.Config{Package: []string{"../test/function/web"}})
-	return r.Image, err
-})
+var webImage = sync.OnceValues(func() (string, error) { return builtOnce("../test/function/web") })
 
 // web is a snapshot of it.
 func web(t testing.TB, cfg Config) *Snapshot {

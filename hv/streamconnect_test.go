@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pvrun/pvrun/build"
 	"github.com/pvrun/pvrun/hypercall"
 	"github.com/pvrun/pvrun/internal/need"
 )
@@ -23,10 +22,7 @@ import (
 const servicePort = 9001
 
 // asksImage is a program that asks the host for its work.
-var asksImage = sync.OnceValues(func() (string, error) {
-	r, err := build.Build(context.Background(), build.Config{Package: []string{"../test/function/asks"}})
-	return r.Image, err
-})
+var asksImage = sync.OnceValues(func() (string, error) { return builtOnce("../test/function/asks") })
 
 // asks boots it until it is ready.
 func asks(t *testing.T, cfg Config) (*Snapshot, error) {

@@ -15,15 +15,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pvrun/pvrun/build"
 	"github.com/pvrun/pvrun/hypercall"
 	"github.com/pvrun/pvrun/internal/need"
 )
 
-var pipeImage = sync.OnceValues(func() (string, error) {
-	r, err := build.Build(context.Background(), build.Config{Package: []string{"../test/function/pipe"}})
-	return r.Image, err
-})
+var pipeImage = sync.OnceValues(func() (string, error) { return builtOnce("../test/function/pipe") })
 
 // piped is a snapshot of a program that connects each client with a service.
 func piped(t *testing.T) *Snapshot {
