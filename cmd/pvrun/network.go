@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/pflag"
 
@@ -116,7 +115,7 @@ func (v *rateValue) Set(s string) error {
 // machine runs, is told to warn.
 func (n *netFlags) attach(cfg *hv.Config, warn func(error)) error {
 	cfg.Hostname = n.name
-	c, err := n.config(hasSockets(cfg.Image))
+	c, err := n.config(image.HasSockets(cfg.Image))
 	if err != nil || c.Kind == network.None {
 		return err
 	}
@@ -163,21 +162,6 @@ func (n *netFlags) card(l *network.Link) hv.NIC {
 		Address: l.Address, Gateway: l.Gateway, DNS: l.DNS, Search: l.Search,
 		Rate: int64(n.rate), Capture: n.capture,
 	}
-}
-
-// hasSockets is whether an image has them. What is wrong with it the machine will say.
-func hasSockets(name string) bool {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO is not waited for
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	img, err := image.Parse(f, info.Size())
-	return err == nil && img.Note.Usable&hypercall.FeatureNet != 0
 }
 
 // config is the place that the flags describe.

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/pvrun/pvrun/hypercall"
+	"github.com/pvrun/pvrun/internal/image"
 	"github.com/pvrun/pvrun/internal/network"
 )
 
@@ -51,14 +52,14 @@ func netImage(t *testing.T, usable hypercall.Feature) string {
 }
 
 func TestHasSockets(t *testing.T) {
-	if !hasSockets(netImage(t, hypercall.FeatureConsole|hypercall.FeatureNet)) || hasSockets(netImage(t, hypercall.FeatureConsole)) {
+	if !image.HasSockets(netImage(t, hypercall.FeatureConsole|hypercall.FeatureNet)) || image.HasSockets(netImage(t, hypercall.FeatureConsole)) {
 		t.Error("wrong")
 	}
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if hasSockets("none") || hasSockets(imageFile(t)) || hasSockets(fifo) {
+	if image.HasSockets("none") || image.HasSockets(imageFile(t)) || image.HasSockets(fifo) {
 		t.Error("what is no image has sockets")
 	}
 }

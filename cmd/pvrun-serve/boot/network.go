@@ -1,13 +1,9 @@
 package boot
 
 import (
-	"os"
-	"syscall"
-
 	"github.com/pvrun/pvrun/cmd/pvrun-serve/pool"
 	"github.com/pvrun/pvrun/hv"
 	"github.com/pvrun/pvrun/hv/nic"
-	"github.com/pvrun/pvrun/hypercall"
 	"github.com/pvrun/pvrun/internal/image"
 	"github.com/pvrun/pvrun/internal/network"
 )
@@ -29,7 +25,7 @@ func join(name string) ([]hv.NIC, *network.Link, error) {
 // connect has what is booted be on the program's network, if it has sockets. leave is for
 // after it.
 func (p Program) connect(c *hv.Config) (leave func(), err error) {
-	if p.Network == "" || !hasSockets(c.Image) {
+	if p.Network == "" || !image.HasSockets(c.Image) {
 		return func() {}, nil
 	}
 	cards, l, err := join(p.Network)
@@ -38,21 +34,6 @@ func (p Program) connect(c *hv.Config) (leave func(), err error) {
 	}
 	c.NICs = cards
 	return l.Close, nil
-}
-
-// hasSockets is whether an image has them. What is wrong with it the machine will say.
-func hasSockets(name string) bool {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO is not waited for
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	img, err := image.Parse(f, info.Size())
-	return err == nil && img.Note.Usable&hypercall.FeatureNet != 0
 }
 
 // member is a machine that has a place in a network for as long as it is there.
