@@ -10,7 +10,7 @@ import (
 var errIdle = errors.New("idle")
 
 // RunUntil runs the machine on the calling goroutine until done is closed and the guest
-// has nothing more to do for now: then it is nil, the machine stands still, and a Rewind,
+// has nothing more to do: then it is nil, the machine stands still, and a Rewind,
 // another RunUntil or an Invoke may follow. One of Run, RunUntil and Invoke may be under
 // way. The error is ctx's cause, an *EndedError where the program has ended, or as of Run;
 // the machine is of no more use then.

@@ -193,6 +193,8 @@ func short(name string) string {
 func modeClass(way string) string {
 	engine, _, chosen := strings.Cut(way, " ")
 	switch mode := modeOf(way); {
+	case mode != PV && mode != Trap:
+		return "third"
 	case !chosen || engine == Engines[0]:
 		return mode
 	case mode == Trap:
